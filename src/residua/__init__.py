@@ -1,0 +1,1 @@
+"""Residua: deep residual networks for image classification, trained, tested and explained."""

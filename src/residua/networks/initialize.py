@@ -28,8 +28,9 @@ def he(network: nn.Module, seed: int) -> None:
             normal(module.weight, math.sqrt(1 / module.in_features), seed, name)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
-        if isinstance(getattr(module, "bias", None), Tensor):
-            nn.init.zeros_(module.bias)
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, Tensor):
+            nn.init.zeros_(bias)
 
 
 def zero_last_scale(network: nn.Module) -> None:
@@ -40,7 +41,8 @@ def zero_last_scale(network: nn.Module) -> None:
     """
     for block in network.modules():
         if isinstance(block, Residual):
-            nn.init.zeros_(list(block.branch.children())[-1].weight)
+            last = list(block.branch.children())[-1]
+            nn.init.zeros_(last.get_parameter("weight"))
 
 
 def normal(weight: Tensor, deviation: float, seed: int, name: str) -> None:

@@ -7,7 +7,7 @@ shortcut, f whatever follows the addition. Every network here is one choice of t
     residual   y = f(F(x) + h(x))       He et al. 2016a, equations 1, 2
     pre-act    y = F(x) + h(x)          He et al. 2016b, equation 5       arXiv:1603.05027
 
-Axes in comments: b batch; c, d channels; h, w and p, q height and width before and after the stride.
+Axes in comments: b batch; c, d channels; h, w and p, q height and width, before and after a stride.
 """
 
 from collections import OrderedDict
@@ -20,7 +20,9 @@ from torch.nn import functional as F
 from residua.errors import Refused
 from residua.networks.network import Head, Network, Size
 
-Layers = Callable[[int, int, int], nn.Module]  # (channels in, channels out, stride) -> module
+# (channels in, channels out, stride) -> layers
+Branch = Callable[[int, int, int], nn.Sequential]
+Shortcut = Callable[[int, int, int], nn.Module]
 
 
 def convolution(c: int, d: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -65,7 +67,7 @@ def bottleneck(c: int, d: int, stride: int) -> nn.Sequential:
 
 
 def bottleneck_v15(c: int, d: int, stride: int) -> nn.Sequential:
-    """A bottleneck whose 3x3 strides, as in most later code: 6 % more multiply-adds in ResNet-50."""
+    """A bottleneck whose 3x3 strides, as in most later code; ResNet-50 computes 6 % more."""
     branch = bottleneck(c, d, 1)
     branch.conv2 = convolution(d // 4, d // 4, 3, stride)
     return branch
@@ -75,7 +77,7 @@ def bottleneck_v15(c: int, d: int, stride: int) -> nn.Sequential:
 
 
 class ZeroPad(nn.Module):
-    """Shortcut A: subsample, then pad with zero channels; it has no parameters (2016a, section 3.3).
+    """Shortcut A: subsample, then pad with zero channels (2016a, section 3.3). It learns nothing.
 
     The paper does not say where the zeros go. Half go in front and half behind, as in the CIFAR
     weights that others have published; renumbering channels turns one choice into the other.
@@ -142,7 +144,7 @@ def preactivation(branch: nn.Sequential, shortcut: nn.Module) -> nn.Module:
     if isinstance(shortcut, nn.Identity):
         return block
     if isinstance(shortcut, nn.Sequential):
-        block.shortcut = shortcut.conv
+        block.shortcut = shortcut[0]
     return activate_before(block)
 
 
@@ -159,18 +161,18 @@ def preactivated(branch: nn.Sequential) -> nn.Sequential:
 
 def activate_before(block: Residual) -> Residual:
     """Let the shortcut, too, start after the branch's first norm and ReLU."""
-    norm, relu, *rest = block.branch.named_children()
-    block.before = named(norm=norm[1], relu=relu[1])
+    (_, norm), (_, relu), *rest = block.branch.named_children()
+    block.before = named(norm=norm, relu=relu)
     block.branch = named(**dict(rest))
     return block
 
 
-BRANCHES: dict[str, Layers] = {
+BRANCHES: dict[str, Branch] = {
     "basic": basic,
     "bottleneck-1x1": bottleneck,
     "bottleneck-3x3": bottleneck_v15,
 }
-SHORTCUTS: dict[str, Layers] = {"A": zero_pad, "B": projection, "C": every_projection}
+SHORTCUTS: dict[str, Shortcut] = {"A": zero_pad, "B": projection, "C": every_projection}
 JOINS: dict[str, Callable[[nn.Sequential, nn.Module], nn.Module]] = {
     "plain": plain,
     "residual": residual,
@@ -212,10 +214,14 @@ def assemble(
     unit then activates before it splits, and one more activation follows the last (2016b, section
     4.1).
     """
-    features = named(stem=stem, **dict(stages(stem.conv.out_channels, sizes, design)))
+    first_convolution = stem[0]
+    assert isinstance(first_convolution, nn.Conv2d)  # for every stem below
+    rest = dict(stages(first_convolution.out_channels, sizes, design))
+    features = named(stem=stem, **rest)
     if design.join == "preact":
         del stem.norm, stem.relu
-        first = features.stage1[0]
+        first = rest["stage1"][0]
+        assert isinstance(first, Residual)
         if isinstance(first.before, nn.Identity):
             activate_before(first)
         last = named(norm=nn.BatchNorm2d(sizes[-1][0]), relu=nn.ReLU())

@@ -1,0 +1,145 @@
+"""The verbs as Python functions; the command line parses, calls these, and prints.
+
+import residua as rs
+data = rs.load("pets/")
+run = rs.train(data, network="resnet50", time="20m")
+run.evaluate()
+run.predict("cat.jpg")
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from residua import checkpoints, datasets, networks, workflow
+from residua.checkpoints import Weights
+from residua.datasets import Dataset
+from residua.errors import BadData
+from residua.evaluate import Evaluation
+from residua.execution import Execution, execution
+from residua.networks import Network
+from residua.predictor import Answer, Prediction, Predictor
+from residua.prepare import prepare
+from residua.recipes import Recipe
+from residua.runs import RunDirectory
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or unfinished run, and what can be asked of it."""
+
+    directory: RunDirectory
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """A run by its folder."""
+        return cls(RunDirectory.open(Path(path)))
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What run.json holds."""
+        return self.directory.info()
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """A row for each epoch and split."""
+        return self.directory.metrics()
+
+    def weights(self) -> Weights:
+        """The selected weights."""
+        return checkpoints.read_weights(self.directory.weights)
+
+    def network(self) -> Network:
+        """The trained network, an ordinary nn.Module in evaluation mode."""
+        return self.weights().build()
+
+    def evaluate(
+        self,
+        data: str | Path | Dataset | None = None,
+        protocol: str = "single",
+        split: str = "test",
+    ) -> Evaluation:
+        """Ask the network about every image of a split, of the run's own data by default."""
+        dataset = datasets.load(data if data is not None else self.info["data"]["source"])
+        return workflow.evaluate(self.weights(), dataset, split, protocol, plain_execution())
+
+    def predict(self, picture: str | Path | bytes, top: int = 5) -> list[Prediction]:
+        """The most likely classes of one picture, a path or the bytes of a file.
+
+        Raises:
+            BadData: it cannot be read.
+        """
+        source = picture if isinstance(picture, bytes) else Path(picture)
+        answer = next(predict(self.weights(), [source], top))
+        if answer.error:
+            raise BadData(answer.error, where=answer.name)
+        return list(answer.predictions)
+
+    def report(self) -> Path:
+        """Write the run's page and card again; return the page's path."""
+        return workflow.write_report(self.directory)
+
+
+def load(source: str | Path | Dataset, seed: int = 0) -> Dataset:
+    """A data set by its name or path; `seed` draws the splits that it lacks."""
+    return datasets.load(source, seed)
+
+
+def network(name: str, classes: int | None = None, channels: int = 3, seed: int = 0) -> Network:
+    """A network by its name, He-initialized: an ordinary nn.Module."""
+    return networks.build(name, classes, channels, seed=seed)
+
+
+def train(
+    data: str | Path | Dataset,
+    *,
+    recipe: str = "auto",
+    runs: str | Path = RUNS,
+    **settings: Any,
+) -> Run:
+    """Train a classifier and leave all that came of it in a new folder under `runs`.
+
+    Args:
+        data: a data set, its path or its name.
+        recipe: a name from `residua list recipes`.
+        runs: the folder for the run's own.
+        settings: fields of `Recipe`, such as network="resnet50", time="20m" or seed=1.
+
+    Raises:
+        ResiduaError: one of its kinds, each with what, where and how to fix it.
+    """
+    job = prepare(data, recipe, [("argument", settings)])
+    directory = workflow.begin(job, Path(runs), ["residua.train", str(job.dataset.source)])
+    for _ in workflow.follow(job, directory):
+        pass
+    return Run(directory)
+
+
+def resume(path: str | Path) -> Run:
+    """Go on with a stopped run, to the same bits as if it had not stopped."""
+    directory, job = workflow.reopen(Path(path))
+    for _ in workflow.follow(job, directory):
+        pass
+    return Run(directory)
+
+
+def predict(
+    weights: Weights, pictures: Iterable[Path | bytes], top: int = 5, device: str | None = None
+) -> Iterator[Answer]:
+    """Answer for each picture in order; one that cannot be read does not end the work."""
+    return Predictor(weights, plain_execution(device)).predict(pictures, top)
+
+
+def plain_execution(device: str | None = None) -> Execution:
+    """In float32, on the device or the first GPU or the processor."""
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    return execution(Recipe(device=device or best, precision="fp32"))

@@ -1,0 +1,129 @@
+"""Training views: pure functions of a batch and of its random numbers.
+
+Every random number belongs to one image in one epoch: `uniforms(seed, epoch, indices, count)` is a
+hash of these, not a stream. A view therefore does not depend on the batch an image falls into, on
+how many workers decode, or on where a run was interrupted.
+
+Axes in comments: b batch; h, w height and width of a picture; c channels (3, red green blue).
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PAD_CROP = 4  # pixels of zeros on each side (He et al. 2016a, section 4.2)
+AREA = (0.08, 1.0)  # share of the picture that `area_box` keeps (Szegedy et al. 2014, section 6)
+ASPECT = (3 / 4, 4 / 3)
+SHORTER_SIDE = (256, 480)  # for a view of 224 pixels (He et al. 2016a, section 3.4)
+
+# Eigenvectors and deviations of ImageNet's colors, in 0..1 (Krizhevsky et al. 2012, section 4.1).
+PCA_VECTORS = (
+    (-0.5675, 0.7192, 0.4009),
+    (-0.5808, -0.0045, -0.8140),
+    (-0.5836, -0.6948, 0.4203),
+)
+PCA_VALUES = (0.2175, 0.0188, 0.0045)
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the picture
+
+
+def uniforms(seed: int, epoch: int, indices: Tensor, count: int) -> Tensor:
+    """Draw `count` numbers in [0, 1) for each image of one epoch.
+
+    Args:
+        seed, epoch: what the draw belongs to besides the image.
+        indices: positions of the images in their split, int64 (b).
+        count: numbers for each image.
+
+    Returns:
+        float32 (b, count), the same for an image in whatever batch it is asked for.
+    """
+    key = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8]
+    start = int.from_bytes(key, "big", signed=True)
+    columns = torch.arange(count, device=indices.device)
+    counter = indices[:, None] * 1_048_583 + columns  # (b, count); no image needs a million numbers
+    mixed = mix(mix(counter + start) ^ start)
+    return (mixed >> 40 & 0xFFFFFF).float() / 2**24
+
+
+def mix(z: Tensor) -> Tensor:
+    """The finalizer of SplitMix64 (Steele et al. 2014) on int64, whose products wrap around."""
+    z = (z ^ (z >> 30 & 0x3FFFFFFFF)) * -4658895280553007687
+    z = (z ^ (z >> 27 & 0x1FFFFFFFFF)) * -7723592293110705685
+    return z ^ (z >> 31 & 0x1FFFFFFFF)
+
+
+def pad_crop(images: Tensor, u: Tensor, padding: int = PAD_CROP) -> Tensor:
+    """Pad with zeros and take a random window of the original size.
+
+    Args:
+        images: (b, h, w, c) of any type.
+        u: (b, 2) in [0, 1): where the window lies.
+    """
+    b, h, w, _ = images.shape
+    padded = F.pad(images, (0, 0, padding, padding, padding, padding))
+    offsets = (u * (2 * padding + 1)).long()  # (b, 2)
+    rows = offsets[:, 0, None] + torch.arange(h, device=images.device)  # (b, h)
+    columns = offsets[:, 1, None] + torch.arange(w, device=images.device)  # (b, w)
+    image = torch.arange(b, device=images.device)[:, None, None]
+    return padded[image, rows[:, :, None], columns[:, None, :]]
+
+
+def flip(images: Tensor, u: Tensor) -> Tensor:
+    """Mirror the images (b, h, w, c) whose u (b) is below one half."""
+    return torch.where((u < 0.5)[:, None, None, None], images.flip(2), images)
+
+
+def jitter(images: Tensor, u: Tensor, strength: float = 0.4) -> Tensor:
+    """Scale brightness, contrast, saturation of (b, h, w, c) in 0..1 by 1 +- strength, u (b, 3)."""
+    factors = 1 + strength * (2 * u - 1)
+    brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
+    images = images * brightness
+    images = torch.lerp(images.mean((1, 2, 3), keepdim=True), images, contrast)
+    return torch.lerp(images.mean(3, keepdim=True), images, saturation).clamp(0, 1)
+
+
+def pca_color(images: Tensor, u: Tensor, deviation: float = 0.1) -> Tensor:
+    """Add a random color to each image (b, h, w, 3) in 0..1 (Krizhevsky et al. 2012), u (b, 3)."""
+    vectors, values = images.new_tensor(PCA_VECTORS), images.new_tensor(PCA_VALUES)
+    normal = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-0.999999, 0.999999))
+    shift = (normal * deviation * values) @ vectors.T  # (b, 3)
+    return images + shift[:, None, None, :]
+
+
+def mixup(images: Tensor, share: float) -> Tensor:
+    """Blend each image (b, c, h, w) with another, keeping `share` of itself (arXiv:1710.09412)."""
+    return torch.lerp(images.flip(0), images, share)
+
+
+def area_box(width: int, height: int, u: Sequence[float]) -> Box:
+    """A window of random area and aspect ratio, u (4) (Szegedy et al. 2014, section 6)."""
+    low, high = (math.log(ratio) for ratio in ASPECT)
+    aspect = math.exp(low + (high - low) * u[1])
+    area = width * height * (AREA[0] + (AREA[1] - AREA[0]) * u[0])
+    w = min(width, math.sqrt(area * aspect))
+    h = min(height, math.sqrt(area / aspect))
+    left, top = u[2] * (width - w), u[3] * (height - h)
+    return left, top, left + w, top + h
+
+
+def scale_box(width: int, height: int, size: int, u: Sequence[float]) -> Box:
+    """The window that `size` pixels fill after the shorter side becomes 256 to 480 (for 224)."""
+    low, high = (side * size / 224 for side in SHORTER_SIDE)
+    side = math.floor(low + (high - low + 1) * u[0])
+    window = size * min(width, height) / side
+    left, top = u[2] * (width - window), u[3] * (height - window)
+    return left, top, left + window, top + window
+
+
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Turn (b, h, w, c) in 0..1 into the network's input, (b, c, h, w) in channels_last memory.
+
+    Args:
+        mean: (c) or (h, w, c); std: (c).
+    """
+    return ((images - mean) / std).permute(0, 3, 1, 2)

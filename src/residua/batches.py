@@ -1,0 +1,168 @@
+"""Batches for a network: one iterator, whether the images lie in memory or on disk.
+
+Images in memory at the network's size are gathered by one indexed read; all others are decoded,
+cut and resized by worker processes ahead of need. Everything after that, the random view included,
+is the same tensor code, so where images lie and how many workers there are changes no bit.
+"""
+
+import hashlib
+import signal
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from residua import augment, images
+from residua.datasets.dataset import Split
+from residua.errors import BadData, OutOfResources
+from residua.images import Preprocessing
+from residua.recipes import Recipe
+
+# Which of an image's random numbers decide what.
+PAD, FLIP, COLOR, BOX = slice(0, 2), 2, slice(3, 6), slice(6, 10)
+NUMBERS = 10
+
+
+class Batch(NamedTuple):
+    """Images as the network takes them (b, 3, h, w), labels (b), positions in the split (b)."""
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+def steps_per_epoch(split: Split, batch: int) -> int:
+    """Whole batches only, so that every step of a schedule sees as many images."""
+    return max(1, len(split) // batch)
+
+
+def training(
+    split: Split,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    epoch: int,
+    device: torch.device,
+    start: int = 0,
+) -> Iterator[Batch]:
+    """Yield the batches of one epoch from step `start` on, shuffled and augmented.
+
+    Order and views follow from the recipe's seed and the epoch alone.
+    """
+    key = hashlib.sha256(f"order/{recipe.seed}/{epoch}".encode()).digest()[:7]
+    generator = torch.Generator().manual_seed(int.from_bytes(key, "big"))
+    order = torch.randperm(len(split), generator=generator)
+    size = recipe.batch or len(split)
+    chunks = list(order.split(size))[: steps_per_epoch(split, size)][start:]
+    source = Source(split, preprocessing, recipe, epoch)
+    mean, std = statistics(preprocessing, device)
+    for pixels, indices in gather(source, chunks, recipe.workers or 0, device):
+        u = augment.uniforms(recipe.seed, epoch, indices, NUMBERS).to(device)
+        if recipe.crop == "pad":
+            pixels = augment.pad_crop(pixels, u[:, PAD])
+        if recipe.flip:
+            pixels = augment.flip(pixels, u[:, FLIP])
+        floats = pixels.float() / 255
+        if recipe.color == "jitter":
+            floats = augment.jitter(floats, u[:, COLOR])
+        elif recipe.color == "pca":
+            floats = augment.pca_color(floats, u[:, COLOR])
+        labels = split.labels[indices].to(device, non_blocking=True)
+        yield Batch(augment.normalize(floats, mean, std), labels, indices)
+
+
+def evaluation(
+    split: Split,
+    preprocessing: Preprocessing,
+    batch: int,
+    device: torch.device,
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """Yield every image once, in the split's order, as `preprocessing` shows it."""
+    chunks = list(torch.arange(len(split)).split(batch))
+    mean, std = statistics(preprocessing, device)
+    for pixels, indices in gather(Source(split, preprocessing), chunks, workers, device):
+        labels = split.labels[indices].to(device, non_blocking=True)
+        yield Batch(augment.normalize(pixels.float() / 255, mean, std), labels, indices)
+
+
+def statistics(preprocessing: Preprocessing, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean, (3) or (size, size, 3), and deviation (3), as tensors."""
+    mean = torch.tensor(preprocessing.mean, device=device)
+    if len(preprocessing.mean) > 3:
+        mean = mean.view(preprocessing.size, preprocessing.size, 3)
+    return mean, torch.tensor(preprocessing.std, device=device)
+
+
+class Source(Dataset[Tensor | BadData]):
+    """One view (size, size, 3) for each position of a split, cut at random where a recipe says."""
+
+    def __init__(
+        self,
+        split: Split,
+        preprocessing: Preprocessing,
+        recipe: Recipe | None = None,
+        epoch: int = 0,
+    ) -> None:
+        self.split, self.preprocessing, self.epoch = split, preprocessing, epoch
+        self.crop = recipe.crop if recipe is not None and recipe.crop in ("area", "scale") else None
+        self.seed = recipe.seed if recipe is not None else 0
+
+    @property
+    def ready(self) -> Tensor | None:
+        """All views at once, (n, size, size, 3), where the split already holds them."""
+        stored, size = self.split.images, self.preprocessing.size
+        if isinstance(stored, Tensor) and self.crop is None and stored.shape[1:3] == (size, size):
+            return stored
+        return None
+
+    def __getitem__(self, index: int) -> Tensor | BadData:
+        try:
+            pixels = self.split.pixels(index)
+        except BadData as error:
+            return error  # raised by `gather`: an exception from a worker loses its parts
+        if self.crop is None:
+            return torch.from_numpy(self.preprocessing.view(pixels))
+        size, (height, width) = self.preprocessing.size, pixels.shape[:2]
+        u = augment.uniforms(self.seed, self.epoch, torch.tensor([index]), NUMBERS)[0, BOX].tolist()
+        if self.crop == "area":
+            box = augment.area_box(width, height, u)
+        else:
+            box = augment.scale_box(width, height, size, u)
+        return torch.from_numpy(images.resize(pixels, size, size, box))
+
+
+def gather(
+    source: Source, chunks: Sequence[Tensor], workers: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield pixels (b, size, size, 3) on the device, and positions (b), chunk by chunk."""
+    if (ready := source.ready) is not None:
+        for indices in chunks:
+            yield ready[indices.to(ready.device)].to(device, non_blocking=True), indices
+        return
+    loader = DataLoader(
+        source,
+        batch_sampler=[indices.tolist() for indices in chunks],
+        num_workers=min(workers, len(chunks)),
+        collate_fn=list,
+        worker_init_fn=leave_signals_to_parent,
+        pin_memory=device.type == "cuda",
+        multiprocessing_context="fork" if workers and chunks else None,
+    )
+    try:
+        for indices, views in zip(chunks, loader, strict=True):
+            for view in views:
+                if isinstance(view, BadData):
+                    raise view
+            yield torch.stack(views).to(device, non_blocking=True), indices
+    except RuntimeError as error:
+        raise OutOfResources(
+            "a process that decodes images ended", where=str(error), fix="resume with --workers 0"
+        ) from error
+
+
+def leave_signals_to_parent(worker: int) -> None:
+    """Workers end with their parent, which may still need them to finish a step."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

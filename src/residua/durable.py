@@ -1,0 +1,82 @@
+"""Writing so that neither a crash nor a power cut loses what was reported as written.
+
+A file appears whole or not at all: it is written under another name, flushed to the disk, renamed,
+and the folder that holds the new name is flushed too. Leaving out either flush survives kill -9 and
+fails when the power goes.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from residua.errors import OutOfResources
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, replacing what was there in one step.
+
+    Raises:
+        OutOfResources: the disk is full or fails; what was at `path` is untouched.
+    """
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o644 & ~_umask())
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise failed(path, error, len(data)) from error
+
+
+def append(path: Path, line: str) -> None:
+    """Add one line to `path` and flush it to the disk."""
+    try:
+        with path.open("ab") as file:
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise failed(path, error, len(line)) from error
+
+
+def rename_folder(temporary: Path, final: Path) -> None:
+    """Give a folder its final name after everything in it has reached the disk."""
+    sync_folder(temporary)
+    os.rename(temporary, final)
+    sync_folder(final.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in `folder` to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def failed(path: Path, error: OSError, need: int) -> OutOfResources:
+    """The error for a write that did not succeed, with what it needed and what there was."""
+    try:
+        free = f"{shutil.disk_usage(path.parent).free / 1e6:,.1f} MB free"
+    except OSError:
+        free = "the folder is gone"
+    return OutOfResources(
+        f"cannot write: {error.strerror}",
+        where=f"{path}: {need / 1e6:,.1f} MB needed, {free}",
+        fix="make room or choose another folder, then resume the run",
+    )
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

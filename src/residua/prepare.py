@@ -1,0 +1,214 @@
+"""Decide everything about a training, and write nothing: what `--dry-run` shows."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from residua import datasets, images, networks, recipes, settings
+from residua.batches import steps_per_epoch
+from residua.checkpoints import Weights, open_weights
+from residua.datasets.dataset import Dataset, Split, hold_out, pixel_mean, statistics
+from residua.datasets.inspect import recommend
+from residua.datasets.memory import in_memory
+from residua.errors import BadData, Refused
+from residua.execution import Execution, cores, execution, fast_bf16
+from residua.images import Preprocessing
+from residua.networks import Network
+from residua.networks.graph import graph
+from residua.recipes import Facts, Recipe
+from residua.schedule import planned
+from residua.train import Task, step_seconds
+
+PROBED = 256  # files whose size is read to choose the network's
+CROP_RATIO = 0.875  # of a photograph's shorter side that the center crop keeps
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything about a training, decided."""
+
+    dataset: Dataset
+    recipe: Recipe
+    name: str  # of the recipe that the settings lie over
+    sources: Mapping[str, str]  # where each setting came from
+    task: Task
+    execution: Execution
+    splits: dict[str, Split]  # as they are used: validation is held out of train
+
+
+def prepare(
+    source: str | Path | Dataset, name: str = "auto", layers: Sequence[tuple[str, Any]] = ()
+) -> Job:
+    """Decide everything about a training.
+
+    Args:
+        source: a data set, its path or its name.
+        name: of a recipe.
+        layers: settings over it, as `settings.resolve` takes them.
+
+    Raises:
+        Refused: a setting is wrong or impossible here.
+        BadData: the data cannot be used.
+    """
+    recipe, sources = settings.resolve(name, layers)
+    dataset = datasets.load(source, recipe.seed)
+    start = initial_weights(recipe)
+    if start is not None:
+        recipe, inherited = inherit(recipe, start)
+        sources |= inherited
+    recipe, reasons = recipes.automatic(recipe, facts(dataset))
+    sources |= {key: f"automatic: {reason}" for key, reason in reasons.items()}
+    return complete(dataset, recipe, name, sources, start)
+
+
+def complete(
+    dataset: Dataset,
+    recipe: Recipe,
+    name: str,
+    sources: Mapping[str, str],
+    start: Weights | None,
+) -> Job:
+    """Build what a completed recipe asks for."""
+    run_on = execution(recipe)
+    classes = dataset.classes
+    network = networks.build(
+        recipe.network or "", len(classes), seed=recipe.seed, zero_init=recipe.zero_init
+    )
+    size = recipe.size or 0
+    network.check((1, network.channels, size, size))
+    if start is not None:
+        adopt(network, start, classes)
+    train_split, validation = selection_split(dataset, recipe)
+    splits = {"train": train_split} | ({"validation": validation} if validation else {})
+    splits |= {role: split for role, split in dataset.splits.items() if role not in splits}
+    preprocessing = Preprocessing(size, recipe.fit or "crop", resized(size))
+    if recipe.in_memory:
+        train_split = in_memory(train_split, preprocessing, run_on.threads)
+    if start is not None:
+        preprocessing = replace(
+            preprocessing, mean=start.preprocessing.mean, std=start.preprocessing.std
+        )
+    else:
+        preprocessing = measured(preprocessing, train_split, recipe)
+    if validation is not None and recipe.in_memory:
+        validation = in_memory(validation, preprocessing, run_on.threads)
+    task = Task(network, classes, preprocessing, train_split, validation)
+    return Job(dataset, recipe, name, sources, task, run_on, splits)
+
+
+def facts(dataset: Dataset) -> Facts:
+    """What the automatic choices look at."""
+    train_split = dataset.splits["train"]
+    size, fit, why = recommend(shapes(train_split))
+    return Facts(
+        data=dataset.name,
+        images=len(train_split),
+        size=size,
+        fit=fit,
+        why=why,
+        cores=cores(),
+        cuda=torch.cuda.is_available(),
+        bf16=fast_bf16(),
+    )
+
+
+def shapes(split: Split) -> Counter[tuple[int, int]]:
+    """How many images have which (height, width), from the headers of some where they are files."""
+    if isinstance(split.images, Tensor):
+        height, width = split.images.shape[1:3]
+        return Counter({(height, width): len(split)})
+    found: Counter[tuple[int, int]] = Counter()
+    stride = max(1, len(split) // PROBED)
+    for path in split.images[::stride]:
+        try:
+            header = images.probe(images.file_bytes(path))
+        except BadData:
+            continue  # reading it in training, or `check`, says so
+        found[header.height, header.width] += 1
+    return found
+
+
+def initial_weights(recipe: Recipe) -> Weights | None:
+    """The weights that `init` names: a file of ours or a run."""
+    return None if recipe.init is None else open_weights(Path(recipe.init))
+
+
+def inherit(recipe: Recipe, start: Weights) -> tuple[Recipe, dict[str, str]]:
+    """Take the network, size and fit of the initial weights where the recipe leaves them open.
+
+    Raises:
+        Refused: the recipe names another network.
+    """
+    if recipe.network not in (None, start.network):
+        raise Refused(
+            f"the weights are those of {start.network}, not of {recipe.network}",
+            where=f"--init {recipe.init}",
+            fix=f"leave out --network, or give --network {start.network}",
+        )
+    values: dict[str, Any] = {"network": start.network, "size": start.preprocessing.size}
+    values = {key: value for key, value in values.items() if getattr(recipe, key) is None}
+    return replace(recipe, **values), dict.fromkeys(values, f"weights {recipe.init}")
+
+
+def adopt(network: Network, start: Weights, classes: tuple[str, ...]) -> None:
+    """Copy the initial weights into the network, the head only where it tells the same classes."""
+    tensors = dict(start.tensors)
+    if start.classes != classes:
+        tensors |= {
+            name: value for name, value in network.state_dict().items() if name.startswith("head.")
+        }
+    network.load_state_dict(tensors)
+
+
+def selection_split(dataset: Dataset, recipe: Recipe) -> tuple[Split, Split | None]:
+    """The images to learn from and those to select by, which are never the test images."""
+    train_split = dataset.splits["train"]
+    if "validation" in dataset.splits:
+        return train_split, dataset.splits["validation"]
+    if not recipe.validation:
+        return train_split, None
+    return hold_out(train_split, recipe.validation, recipe.seed)
+
+
+def resized(size: int) -> int:
+    """The shorter side before the center crop (256 for 224); small images are used whole."""
+    return size if size <= recipes.SMALL else round(size / CROP_RATIO)
+
+
+def measured(preprocessing: Preprocessing, split: Split, recipe: Recipe) -> Preprocessing:
+    """Add the mean and deviation of the training images."""
+    if recipe.normalize == "channel":
+        mean, std = statistics(split, preprocessing.view)
+        # An image set of one color has no deviation to divide by.
+        return replace(preprocessing, mean=mean, std=tuple(max(value, 1e-3) for value in std))
+    pixels = pixel_mean(split).ravel()
+    return replace(preprocessing, mean=tuple(round(float(value), 5) for value in pixels))
+
+
+class Estimate(NamedTuple):
+    """What a training will need."""
+
+    parameters: int
+    multiply_adds: int  # of one image, forward
+    steps: int
+    seconds: float
+    memory: int  # bytes, of the activations, weights and optimizer
+
+
+def estimate(job: Job) -> Estimate:
+    """Time a few steps of the training on a copy, and count the rest."""
+    recipe, size = job.recipe, job.task.preprocessing.size
+    drawn = graph(job.task.network, (job.task.network.channels, size, size))
+    seconds = step_seconds(job.task, recipe, job.execution)
+    batch = recipe.batch or len(job.task.train)
+    steps = planned(recipe, steps_per_epoch(job.task.train, batch), seconds).steps
+    values = sum(math.prod(node.shape) for node in drawn.nodes) * batch
+    bytes_each = 4 if recipe.precision == "fp32" else 2
+    memory = values * bytes_each + 16 * drawn.parameters  # weight, gradient, momentum, average
+    return Estimate(drawn.parameters, drawn.multiply_adds, steps, steps * seconds, memory)

@@ -1,0 +1,265 @@
+"""Everything that decides a run, as plain values.
+
+A `Recipe` is the whole of it: two runs of one recipe on one data set, machine and build end with
+the same bits. Settings come from five layers, each over the one before: the defaults below, a
+named recipe, a configuration file, the environment (RESIDUA_EPOCHS=20), and flags. A value of None
+means that `automatic` chooses it from the data and the hardware, and says why.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+from residua.errors import Refused
+
+
+def setting(default: Any, about: str, group: str = "everyday") -> Any:
+    """A field of Recipe with the sentence and the group that `--help` prints."""
+    return field(default=default, metadata={"help": about, "group": group})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of one run; fractions are of 1, durations in seconds unless said otherwise."""
+
+    network: str | None = setting(None, "network to train, see `residua list networks`")
+    init: str | None = setting(None, "weights to start from; a new head where classes differ")
+    epochs: float | None = setting(None, "passes over the training images")
+    steps: int | None = setting(None, "optimizer steps, instead of epochs", "schedule")
+    time: float | None = setting(None, "plan the schedule to end after this long, as in 20m or 1h")
+    batch: int | None = setting(None, "images in a step")
+    learning_rate: float | None = setting(None, "peak learning rate")
+    size: int | None = setting(None, "height and width of the network's input, in pixels")
+    fit: Literal["crop", "pad", "squash"] | None = setting(
+        None, "how a picture of another shape becomes a square"
+    )
+    seed: int = setting(0, "of the weights, the order, the augmentation and the splits")
+    device: str | None = setting(None, "cpu, cuda or cuda:1")
+    precision: Literal["fp32", "bf16", "fp16"] | None = setting(
+        None, "arithmetic of the forward and backward pass"
+    )
+    workers: int | None = setting(None, "processes that decode images ahead")
+    checkpoint_every: int | None = setting(None, "steps between checkpoints (default: an epoch)")
+
+    threads: int | None = setting(None, "processor threads of a step", "hardware")
+    in_memory: bool | None = setting(None, "decode all images once and keep them", "hardware")
+
+    validation: float | None = setting(None, "share of the training images that selects", "data")
+    normalize: Literal["channel", "pixel"] = setting(
+        "channel", "subtract the mean of each channel, or of each pixel (the papers)", "data"
+    )
+    crop: Literal["none", "pad", "area", "scale"] | None = setting(
+        None,
+        "training view: pad and crop (2016a, section 4.2), a random area (Szegedy et al. 2014), "
+        "or a random scale (2016a, section 3.4)",
+        "augmentation",
+    )
+    flip: bool | None = setting(None, "mirror half of the training images", "augmentation")
+    color: Literal["none", "jitter", "pca"] = setting(
+        "none", "vary brightness, contrast and saturation, or AlexNet's PCA", "augmentation"
+    )
+    mixup: float = setting(0.0, "alpha of mixup (Zhang et al. 2017); 0 is off", "augmentation")
+    label_smoothing: float = setting(0.0, "probability spread over all classes", "augmentation")
+
+    optimizer: Literal["sgd", "caffe-sgd", "adamw"] = setting(
+        "sgd", "caffe-sgd keeps the rate inside the velocity, as the papers' code", "optimization"
+    )
+    momentum: float = setting(0.9, "of SGD", "optimization")
+    nesterov: bool = setting(False, "Nesterov's form of momentum", "optimization")
+    weight_decay: float = setting(1e-4, "L2 penalty (AdamW: decoupled)", "optimization")
+    decay_norms: bool = setting(True, "decay norms and biases too", "optimization")
+    clip: float = setting(0.0, "largest gradient norm; 0 is off", "optimization")
+    zero_init: bool = setting(False, "start each residual block as the identity", "optimization")
+    ema: float = setting(0.0, "decay of the averaged weights; 0 is off", "optimization")
+    precise_norms: int = setting(
+        0,
+        "training images over which batch norm recomputes its statistics at the end; 0 is off",
+        "optimization",
+    )
+
+    schedule: Literal["step", "cosine", "one-cycle", "constant"] = setting(
+        "one-cycle", "learning rate over the run", "schedule"
+    )
+    milestones: tuple[float, ...] = setting(
+        (0.5, 0.75), "shares of the run after which `step` divides the rate by 10", "schedule"
+    )
+    warmup: float = setting(0.0, "share of the run in which the rate rises from zero", "schedule")
+    warmup_error: float = setting(
+        0.0,
+        "a tenth of the rate until the training error is below this (0.8 for ResNet-110)",
+        "schedule",
+    )
+    select: Literal["best", "last"] = setting(
+        "best", "keep the weights of the lowest validation error, or of the last step", "schedule"
+    )
+
+    freeze_norms: bool = setting(False, "keep the statistics of --init's norms", "fine-tuning")
+    stage_decay: float = setting(
+        1.0, "factor on the rate from each stage to the one before it", "fine-tuning"
+    )
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise Refused(
+                    f"{name} must be between {low:g} and {high:g}",
+                    where=f"received {name} = {value!r}",
+                )
+        if sum(value is not None for value in (self.epochs, self.steps, self.time)) > 1:
+            raise Refused(
+                "epochs, steps and time exclude each other",
+                where=f"received epochs={self.epochs}, steps={self.steps}, time={self.time}",
+                fix="give only one of them",
+            )
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1e-6, 1e6),
+    "steps": (1, 1e9),
+    "time": (1, 1e8),
+    "batch": (1, 1e6),
+    "learning_rate": (0, 1e6),
+    "size": (1, 4096),
+    "seed": (0, 2**62),
+    "workers": (0, 1024),
+    "checkpoint_every": (1, 1e9),
+    "threads": (1, 1024),
+    "validation": (0, 0.9),
+    "mixup": (0, 10),
+    "label_smoothing": (0, 0.99),
+    "momentum": (0, 0.9999),
+    "weight_decay": (0, 10),
+    "clip": (0, 1e6),
+    "ema": (0, 0.99999),
+    "precise_norms": (0, 1e9),
+    "warmup": (0, 0.99),
+    "warmup_error": (0, 1),
+    "stage_decay": (0, 1),
+}
+
+RECIPES: dict[str, tuple[str, Recipe]] = {
+    "quick": (
+        "one-cycle SGD: the most accuracy for little time",
+        Recipe(
+            schedule="one-cycle",
+            warmup=0.2,
+            learning_rate=0.2,
+            nesterov=True,
+            weight_decay=5e-4,
+            decay_norms=False,
+            label_smoothing=0.05,
+        ),
+    ),
+    "paper-cifar": (
+        "He et al. 2016a, section 4.2: 64k iterations of 128 images, rate 0.1, divided at 32k, 48k",
+        Recipe(
+            steps=64_000,
+            batch=128,
+            learning_rate=0.1,
+            optimizer="caffe-sgd",
+            schedule="step",
+            crop="pad",
+            flip=True,
+            normalize="pixel",
+            validation=0.1,
+            select="last",
+        ),
+    ),
+    "paper-imagenet": (
+        "He et al. 2016a, section 3.4: 60e4 iterations of 256 images, scale jitter, PCA colors",
+        Recipe(
+            steps=600_000,
+            batch=256,
+            learning_rate=0.1,
+            optimizer="caffe-sgd",
+            schedule="step",
+            milestones=(0.25, 0.5, 0.75),
+            size=224,
+            fit="crop",
+            crop="scale",
+            flip=True,
+            color="pca",
+            precise_norms=50_000,
+            select="last",
+        ),
+    ),
+    "finetune": (
+        "from given weights: a new head, slower early stages",
+        Recipe(
+            schedule="cosine",
+            warmup=0.1,
+            learning_rate=0.02,
+            nesterov=True,
+            weight_decay=5e-4,
+            decay_norms=False,
+            label_smoothing=0.05,
+            stage_decay=0.7,
+        ),
+    ),
+}
+
+
+class Facts(NamedTuple):
+    """What `automatic` looks at."""
+
+    data: str  # name of the data set
+    images: int  # in the training split
+    size: int  # what the images suggest, in pixels
+    fit: str
+    why: str  # they suggest that
+    cores: int
+    cuda: bool
+    bf16: bool  # the hardware multiplies bfloat16 faster than float32
+
+
+SMALL = 64  # pixels up to which the networks for small images are the better choice
+
+
+def automatic(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
+    """Fill in every setting that is None; return the recipe and the reason for each choice."""
+    size = recipe.size or facts.size
+    look = small_images(facts, size) if size <= SMALL else photographs(facts, size)
+    choices: dict[str, tuple[Any, str]] = {
+        "size": (facts.size, facts.why),
+        "fit": (facts.fit, facts.why),
+        "device": ("cuda", "a GPU is present") if facts.cuda else ("cpu", "no GPU is present"),
+        "precision": ("bf16", "fast here") if facts.bf16 else ("fp32", "bf16 is not fast here"),
+        "validation": (round(min(0.1, max(0.02, 2500 / facts.images)), 4), "enough to select by"),
+        "learning_rate": (0.1, "the papers'"),
+        **look,
+    }
+    if recipe.epochs is recipe.steps is recipe.time is None:
+        many = facts.images >= 5_000
+        choices["epochs"] = (30, "one cycle") if many else (40, "few images: many passes")
+    chosen = {name: choice for name, choice in choices.items() if getattr(recipe, name) is None}
+    recipe = replace(recipe, **{name: value for name, (value, _) in chosen.items()})
+    return recipe, {name: reason for name, (_, reason) in chosen.items()}
+
+
+def small_images(facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
+    """Choices for images that a network can take whole."""
+    digits = facts.data == "digits"
+    return {
+        "network": ("resnet20-cifar", f"for images of {size} pixels"),
+        "batch": (64, "few images") if facts.images < 5_000 else (128, "the papers'"),
+        "crop": ("pad", "small images") if size >= 16 else ("none", "every pixel counts"),
+        "flip": (False, "digits are not symmetric") if digits else (True, "doubles the images"),
+        "workers": (facts.cores, f"{facts.cores} cores"),
+        "threads": (facts.cores, f"{facts.cores} cores")
+        if size >= 16
+        else (1, "a step is too short to be shared out"),
+        "in_memory": (True, "small images fit"),
+    }
+
+
+def photographs(facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
+    """Choices for larger images."""
+    return {
+        "network": ("resnet50" if facts.cuda else "resnet18", f"for images of {size} pixels"),
+        "batch": (128, "a GPU is present") if facts.cuda else (32, "large images on a processor"),
+        "crop": ("area", "photographs"),
+        "flip": (True, "doubles the images"),
+        "workers": (facts.cores, f"{facts.cores} cores"),
+        "threads": (facts.cores, f"{facts.cores} cores"),
+        "in_memory": (False, "decoded anew for each view"),
+    }

@@ -1,0 +1,162 @@
+"""The directory of one training: the only thing a run leaves behind, and its only writer.
+
+    run.json        status, command, versions, machine, data, seed, times, best
+    recipe.json     every setting and where it came from
+    metrics.jsonl   one object per line, appended
+    checkpoints/    see checkpoints.py
+    weights.safetensors, evaluations/, predictions.csv, figures/, report.html, CARD.md
+
+Deleting the folder deletes the run.
+"""
+
+import fcntl
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from residua import durable
+from residua.errors import BadData, Locked, OutOfResources
+
+
+class RunDirectory:
+    """A run on disk. Reading needs no lock; writing happens under `lock()`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.weights = path / "weights.safetensors"
+        self.figures = path / "figures"
+
+    @classmethod
+    def create(cls, parent: Path, data: str, network: str) -> "RunDirectory":
+        """Make `<parent>/<data>-<network>-<n>` with the first n that is free.
+
+        Raises:
+            OutOfResources: the folder cannot be made.
+        """
+        stem = re.sub(r"[^\w.=-]+", "-", f"{data}-{network}").strip("-.")[:120]
+        number = 1
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            while True:
+                path = parent / f"{stem}-{number}"
+                try:
+                    path.mkdir()  # fails where another process was first
+                    break
+                except FileExistsError:
+                    number += 1
+            for folder in ("checkpoints", "evaluations", "figures"):
+                (path / folder).mkdir()
+            point(parent / "latest", path.name)
+        except OSError as error:
+            raise OutOfResources(
+                f"cannot make a run directory: {error.strerror}", where=str(parent)
+            ) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """An existing run.
+
+        Raises:
+            BadData: `path` is not one.
+        """
+        if not (path / "run.json").is_file():
+            raise BadData("not a run directory: it has no run.json", where=str(path))
+        return cls(path.resolve() if path.is_symlink() else path)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only writer until the block ends.
+
+        The lock belongs to this process alone: it is free the moment the process is gone, even
+        while processes that it started live on.
+
+        Raises:
+            Locked: another process writes here.
+        """
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                raise Locked(
+                    "another process is writing to this run",
+                    where=f"{self.path}, held by {file.read().strip() or 'an unknown process'}",
+                    fix="wait for it, or stop it",
+                ) from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Set fields of run.json."""
+        merged = (self.info() if (self.path / "run.json").exists() else {}) | dict(values)
+        self.write_json("run.json", merged)
+
+    def info(self) -> dict[str, Any]:
+        """The fields of run.json."""
+        return self.read_json("run.json")
+
+    def record(self, row: Mapping[str, Any]) -> None:
+        """Append a row to metrics.jsonl."""
+        durable.append(self.path / "metrics.jsonl", json.dumps(dict(row)))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl; a last line that a crash tore is skipped."""
+        try:
+            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        rows = []
+        for line in lines:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return [row for row in rows if isinstance(row, dict)]
+
+    def rewind(self, step: int) -> None:
+        """Drop the metrics of later steps, which a resumed run records again."""
+        rows = [json.dumps(row) + "\n" for row in self.metrics() if row.get("step", 0) <= step]
+        durable.write(self.path / "metrics.jsonl", "".join(rows).encode())
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a table under the run, durably."""
+        text = json.dumps(dict(value), indent=1, ensure_ascii=False)
+        self.write_text(name, text + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file under the run, durably."""
+        durable.write(self.path / name, text.encode("utf-8", "surrogateescape"))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a table under the run.
+
+        Raises:
+            BadData: it is missing or malformed.
+        """
+        path = self.path / name
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadData(f"cannot read: {error.strerror}", where=str(path)) from error
+        except ValueError as error:
+            raise BadData(f"malformed: {error}", where=str(path)) from error
+        if not isinstance(table, dict):
+            raise BadData("malformed: not a table", where=str(path))
+        return table
+
+
+def point(link: Path, target: str) -> None:
+    """Let the symbolic link `link` lead to `target`, in one step."""
+    temporary = link.with_name(f".latest-{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, link)

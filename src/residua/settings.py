@@ -1,0 +1,184 @@
+"""From what people write to a Recipe: five layers of settings, strictly read.
+
+Order: defaults < recipe < configuration file < environment < flags. Every key must be known and
+every value must have its type: a misspelled setting that silently does nothing ruins an experiment.
+"""
+
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from residua.errors import BadData, Refused, suggestion, unknown
+from residua.recipes import RECIPES, Recipe
+
+FIELDS = {field.name: field for field in fields(Recipe)}
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def resolve(
+    recipe: str, layers: Sequence[tuple[str, Mapping[str, Any]]]
+) -> tuple[Recipe, dict[str, str]]:
+    """Lay settings over a named recipe.
+
+    Args:
+        recipe: a key of RECIPES, or "auto".
+        layers: pairs of a source ("flag", "recipe.json") and its settings, the strongest last.
+
+    Returns:
+        The recipe, and where each setting came from.
+
+    Raises:
+        Refused: an unknown recipe or setting, or a value of the wrong type or range.
+    """
+    given = {name: value for _, layer in layers for name, value in layer.items()}
+    if recipe == "auto":
+        recipe = "finetune" if given.get("init") else "quick"
+    if recipe not in RECIPES:
+        raise unknown("recipe", recipe, ["auto", *RECIPES])
+    result = RECIPES[recipe][1]
+    sources = {
+        name: f"recipe {recipe}" if getattr(result, name) != field.default else "default"
+        for name, field in FIELDS.items()
+    }
+    for source, layer in layers:
+        values = {name: convert(name, value, source) for name, value in layer.items()}
+        changes: dict[str, Any] = silenced(values) | values
+        result = replace(result, **changes)
+        sources |= dict.fromkeys(values, source)
+    return result, sources
+
+
+def silenced(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Any one of epochs, steps and time takes the place of the weaker layers' others."""
+    lengths = ("epochs", "steps", "time")
+    given = any(values.get(name) is not None for name in lengths)
+    return dict.fromkeys(lengths) if given else {}
+
+
+def environment() -> dict[str, str]:
+    """Settings from variables such as RESIDUA_EPOCHS=20."""
+    named = {f"RESIDUA_{name.upper()}": name for name in FIELDS}
+    return {named[key]: value for key, value in os.environ.items() if key in named}
+
+
+def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
+    """Read a TOML or JSON file of settings, or the recipe.json of a run.
+
+    Returns:
+        The recipe that it names, if any, and its settings.
+
+    Raises:
+        BadData: the file is missing or not of its format.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise BadData(f"the configuration cannot be read: {error.strerror}", str(path)) from error
+    except ValueError as error:
+        raise BadData(f"the configuration is malformed: {error}", str(path)) from error
+    if not isinstance(table, dict):
+        raise BadData("the configuration is not a table of settings", str(path))
+    settings = table.get("settings", table)
+    if not isinstance(settings, dict):
+        raise BadData('"settings" is not a table', str(path))
+    settings = dict(settings)
+    recipe = settings.pop("recipe", table.get("recipe"))
+    return recipe, settings
+
+
+def as_json(recipe: Recipe, sources: Mapping[str, str], name: str) -> dict[str, Any]:
+    """What recipe.json holds: every setting and where it came from."""
+    return {"recipe": name, "settings": asdict(recipe), "sources": dict(sources)}
+
+
+def convert(name: str, value: Any, source: str) -> Any:
+    """Check a setting's name and bring its value to the field's type."""
+    if name not in FIELDS:
+        nearest = suggestion(name, FIELDS) or "see `residua train --help`"
+        raise Refused(f'no setting named "{name}"', where=source, fix=nearest)
+    kinds = kinds_of(name)
+    if value is None or (isinstance(value, str) and value.lower() in ("", "none")):
+        if type(None) in kinds:
+            return None
+        raise wrong(name, value, source)
+    for kind in kinds:
+        result = as_kind(kind, value, name)
+        if result is not None:
+            return result
+    raise wrong(name, value, source)
+
+
+def kinds_of(name: str) -> tuple[Any, ...]:
+    """The alternatives of a field's type: int | None -> (int, NoneType)."""
+    kind = FIELDS[name].type
+    alternatives = get_args(kind) if "|" in str(kind) else (kind,)
+    return tuple(alternatives)
+
+
+def as_kind(kind: Any, value: Any, name: str) -> Any:
+    """`value` as the type `kind`, or None where it is not one."""
+    if choices := choices_of(kind):
+        return value if value in choices else None
+    if str(kind).startswith("tuple"):
+        parts = value.split(",") if isinstance(value, str) else value
+        numbers = [number(float, part) for part in parts]
+        return tuple(numbers) if None not in numbers else None
+    if kind is bool:
+        words = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+        return words.get(str(value).lower())
+    if name == "time" and kind is float:
+        return duration(value)
+    if kind in (int, float):
+        return number(kind, value)
+    return value if kind is str and isinstance(value, str) else None
+
+
+def choices_of(kind: Any) -> tuple[Any, ...]:
+    """The values of a Literal, nothing for other types."""
+    return get_args(kind) if "Literal" in str(kind) else ()
+
+
+def number(kind: type, value: Any) -> Any:
+    try:
+        exact = float(value)
+    except (TypeError, ValueError):
+        return None
+    if isinstance(value, bool) or not math.isfinite(exact):
+        return None
+    if kind is int:
+        return int(exact) if exact == int(exact) else None
+    return exact
+
+
+def duration(value: Any) -> float | None:
+    """Seconds in 90, "90", "90s", "20m", "1.5h" or "1h30m"."""
+    text = str(value).strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not parts or "".join(amount + unit for amount, unit in parts) != text:
+        return None
+    return sum(float(amount) * UNITS[unit] for amount, unit in parts)
+
+
+def wrong(name: str, value: Any, source: str) -> Refused:
+    kinds = kinds_of(name)
+    choices = [str(choice) for kind in kinds for choice in choices_of(kind)]
+    expected = "one of " + ", ".join(choices) if choices else expectation(name, kinds)
+    nearest = suggestion(str(value), choices)
+    where = f"{source}: received {value!r}"
+    return Refused(f"{name} must be {expected}", where=where, fix=nearest)
+
+
+def expectation(name: str, kinds: tuple[Any, ...]) -> str:
+    if name == "time":
+        return "a duration such as 90s, 20m or 1h"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
+    return next((words[kind] for kind in kinds if kind in words), "numbers such as 0.5,0.75")

@@ -1,0 +1,101 @@
+"""The training loop.
+
+It pauses after each backward pass with the gradients in place, so that a diagnosis of gradients is
+a `for` statement over it:
+
+    for step in steps(learner, batches, recipe, rate):
+        norms.append([weight.grad.norm() for weight in learner.network.parameters()])
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from residua import augment
+from residua.batches import Batch
+from residua.errors import Diverged
+from residua.learner import Learner
+from residua.recipes import Recipe
+
+REMEDY = "lower --learning-rate, add --warmup 0.1, or clip gradients with --clip 1"
+
+
+class Step(NamedTuple):
+    """One step, its gradients in place; its tensors lie on the device, and reading one waits."""
+
+    step: int
+    loss: Tensor
+    wrong: Tensor  # images of the batch that were classified wrongly
+    images: int
+
+
+def steps(
+    learner: Learner,
+    batches: Iterable[Batch],
+    recipe: Recipe,
+    rate: Callable[[int], float],
+    first: int = 0,
+) -> Iterator[Step]:
+    """Take one optimizer step for each batch, pausing after each backward pass.
+
+    The update of a step happens when the next one is asked for: breaking out of the loop skips it.
+
+    Args:
+        learner: the network and its optimizer, in training mode.
+        batches: one for each step.
+        recipe: decides the loss.
+        rate: the learning rate at a step.
+        first: index of the first step.
+
+    Raises:
+        Diverged: the loss is not finite; the weights are those before the step.
+    """
+    network, optimizer, execution = learner.network, learner.optimizer, learner.execution
+    scaler = execution.scaler
+    for index, batch in enumerate(batches, first):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(index) * group["scale"]
+        with execution.autocast():
+            loss, logits = objective(network, batch, recipe, index)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        if recipe.clip:
+            nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+        if index % execution.check_every == 0 and not loss.isfinite():
+            raise diverged(index, rate(index), batch)
+        wrong = (logits.detach().argmax(1) != batch.labels).sum()
+        yield Step(index, loss.detach(), wrong, len(batch.labels))
+        scaler.step(optimizer)
+        scaler.update()
+        if learner.averaged is not None:
+            learner.averaged.update_parameters(network)
+
+
+def objective(
+    network: nn.Module, batch: Batch, recipe: Recipe, index: int
+) -> tuple[Tensor, Tensor]:
+    """The loss of a batch and its logits (b, classes), both in float32."""
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+
+    if not recipe.mixup:
+        logits = network(batch.images).float()
+        return loss(logits, batch.labels), logits
+    share = float(np.random.default_rng((recipe.seed, index)).beta(recipe.mixup, recipe.mixup))
+    logits = network(augment.mixup(batch.images, share)).float()
+    blended = share * loss(logits, batch.labels) + (1 - share) * loss(logits, batch.labels.flip(0))
+    return blended, logits
+
+
+def diverged(index: int, rate: float, batch: Batch) -> Diverged:
+    worst = ", ".join(str(position) for position in batch.indices[:8].tolist())
+    return Diverged(
+        f"the loss is no longer finite at step {index}",
+        where=f"learning rate {rate:g}, training images {worst} ...",
+        fix=REMEDY,
+    )

@@ -1,0 +1,341 @@
+"""Training: follow a recipe in a run directory, from wherever the last session left it.
+
+What `train` leaves in the directory is all that it does, and it goes on from what it finds there.
+It yields what happens on the way, for whoever wants to show it.
+"""
+
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from residua import checkpoints
+from residua.batches import Batch, evaluation, steps_per_epoch, training
+from residua.checkpoints import Weights
+from residua.datasets.dataset import Split
+from residua.errors import Diverged
+from residua.execution import Execution
+from residua.images import Preprocessing
+from residua.interrupt import Interrupt, stopped
+from residua.learner import Learner, make_learner, precise_norms
+from residua.networks import Network
+from residua.optimizers import learning_rate
+from residua.recipes import Recipe
+from residua.runs import RunDirectory
+from residua.schedule import Plan, planned
+from residua.steps import REMEDY, steps
+
+SMOOTHING = 0.98  # of the running training error that ends a warm-up: about 50 steps
+PROBE = 12  # steps that are timed to plan a time budget
+LOOKS = 100  # at the clock over a run with a time budget
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and on what."""
+
+    network: Network
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    train: Split
+    validation: Split | None
+
+
+@dataclass
+class Position:
+    """Where a training stands, apart from its tensors; what a checkpoint's manifest holds."""
+
+    plan: Plan
+    step: int = 0
+    seconds: float = 0.0  # spent so far, pauses between sessions left out
+    warming: bool = False  # the warm-up by training error has not ended
+    error: float = 1.0  # running training error while it lasts
+    best: dict[str, Any] | None = None  # epoch and validation error of the selected weights
+    seen: int = 0  # images of this epoch so far, their summed loss, and how many were wrong
+    loss: float = 0.0
+    wrong: int = 0
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Position":
+        return cls(**values | {"plan": Plan(**values["plan"])})
+
+
+class Advance(NamedTuple):
+    """A step was taken."""
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    images_per_second: float
+    seconds_left: float
+
+
+class Epoch(NamedTuple):
+    """An epoch ended; its rows are in the run's metrics."""
+
+    number: int
+    rows: list[dict[str, Any]]
+    best: bool  # the validation error is the lowest so far
+
+
+class Saved(NamedTuple):
+    """A checkpoint would survive a power cut from now on."""
+
+    step: int
+    path: Path
+
+
+class Note(NamedTuple):
+    """Something a person should know."""
+
+    text: str
+
+
+Event = Advance | Epoch | Saved | Note
+
+
+@dataclass
+class Training:
+    """A training under way."""
+
+    task: Task
+    recipe: Recipe
+    run: RunDirectory
+    learner: Learner
+    interrupt: Interrupt
+    position: Position
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(self.task.train, self.recipe.batch or len(self.task.train))
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step, a tenth of it while the warm-up by training error lasts."""
+        full = learning_rate(self.recipe, self.position.plan.at(step))
+        return full / 10 if self.position.warming else full
+
+
+def train(
+    task: Task,
+    recipe: Recipe,
+    run: RunDirectory,
+    execution: Execution,
+    interrupt: Interrupt | None = None,
+) -> Iterator[Event]:
+    """Follow a completed recipe in a run directory, from its newest checkpoint if it has one.
+
+    Leaves a row of metrics and a checkpoint for each epoch and, at the end, the selected weights.
+
+    Raises:
+        Diverged: the loss or a weight is not finite; nothing of it was saved.
+        Stopped: `interrupt` asked for it; the last step is saved.
+        OutOfResources: a file could not be written.
+    """
+    interrupt = interrupt or Interrupt()
+    learner = make_learner(task.network, recipe, execution)
+    found, notes = checkpoints.latest(run.checkpoints)
+    yield from map(Note, notes)
+    if found is not None:
+        position = Position.from_dict(found.position)
+        learner.restore(found.weights, found.state)
+        run.rewind(found.step)
+        yield Note(f"continuing from step {found.step}")
+    else:
+        run.rewind(-1)
+        torch.manual_seed(recipe.seed)  # for layers such as dropout
+        position = Position(Plan(1), warming=recipe.warmup_error > 0)
+    training_ = Training(task, recipe, run, learner, interrupt, position)
+    if found is None:
+        seconds = step_seconds(task, recipe, execution) if recipe.time else 0.0
+        position.plan = planned(recipe, training_.steps_per_epoch, seconds)
+    with interrupt.deferred():
+        while position.step < position.plan.steps:
+            yield from one_epoch(training_)
+    finish(training_)
+
+
+def one_epoch(job: Training) -> Iterator[Event]:
+    """Go on to the end of the epoch, stopping on the way to save, to replan, or for good."""
+    position, recipe = job.position, job.recipe
+    number, start = divmod(position.step, job.steps_per_epoch)
+    device = job.learner.execution.device
+    batches = training(job.task.train, job.task.preprocessing, recipe, number, device, start)
+    end = (number + 1) * job.steps_per_epoch
+    while position.step < min(end, position.plan.steps):
+        yield from leg(job, batches, min(end, next_stop(job)))
+        over = position.step >= min(end, position.plan.steps)
+        if over:
+            yield close_epoch(job, number + 1)
+        every = recipe.checkpoint_every
+        if over or job.interrupt.requested or (every and position.step % every == 0):
+            yield save(job)
+        if job.interrupt.requested:
+            raise stopped()
+
+
+def next_stop(job: Training) -> int:
+    """The next step at which something besides training is to be done."""
+    position, every = job.position, job.recipe.checkpoint_every
+    stops = [position.plan.steps]
+    if every:
+        stops.append((position.step // every + 1) * every)
+    if job.recipe.time:
+        stops.append(position.step + max(1, position.plan.steps // LOOKS))
+    return min(stops)
+
+
+def leg(job: Training, batches: Iterator[Batch], end: int) -> Iterator[Advance]:
+    """Train up to step `end`, or to the step at which an interrupt comes."""
+    position, plan, execution = job.position, job.position.plan, job.learner.execution
+    first, began, before = position.step, time.monotonic(), position.seconds
+    # Summed in the order of the steps, wherever legs end, so that resuming changes no bit.
+    loss = torch.tensor(position.loss, dtype=torch.float64, device=execution.device)
+    wrong = torch.tensor(position.wrong, device=execution.device)
+    images = 0
+    job.learner.train(job.recipe.freeze_norms)
+    batches = until(batches, end - first, job.interrupt)
+    for step in steps(job.learner, batches, job.recipe, job.rate, first):
+        loss += step.loss * step.images
+        wrong += step.wrong
+        images += step.images
+        position.step = step.step + 1
+        position.seconds = before + time.monotonic() - began
+        if position.warming:
+            watch_warmup(job, int(step.wrong) / step.images)
+        if step.step % execution.check_every == 0:
+            speed = images / (time.monotonic() - began)
+            left = position.seconds / position.step * (plan.steps - position.step)
+            epoch = step.step // job.steps_per_epoch + 1
+            yield Advance(position.step, plan.steps, epoch, float(step.loss), speed, left)
+    position.loss, position.wrong = float(loss), int(wrong)
+    position.seen += images
+    position.seconds = before + time.monotonic() - began
+    budget = job.recipe.time
+    if budget and position.plan.due(position.step):
+        position.plan = plan.replanned(position.step, position.seconds, budget)
+
+
+def until(batches: Iterator[Batch], count: int, interrupt: Interrupt) -> Iterator[Batch]:
+    """The next `count` batches, fewer when an interrupt comes."""
+    for batch in islice(batches, count):
+        yield batch
+        if interrupt.requested:
+            return
+
+
+def watch_warmup(job: Training, error: float) -> None:
+    """End the warm-up once the training error is low enough (He et al. 2016a, section 4.2)."""
+    position = job.position
+    position.error = SMOOTHING * position.error + (1 - SMOOTHING) * error
+    position.warming = position.error >= job.recipe.warmup_error
+
+
+def close_epoch(job: Training, number: int) -> Epoch:
+    """Measure the validation error, record the epoch, and select its weights if they are best."""
+    position, recipe = job.position, job.recipe
+    train_row = {
+        "split": "train",
+        "step": position.step,
+        "epoch": number,
+        "loss": position.loss / position.seen,
+        "error": position.wrong / position.seen,
+        "learning_rate": job.rate(position.step - 1),
+        "images_per_second": round(position.step * (recipe.batch or 1) / position.seconds, 1),
+        "seconds": round(position.seconds, 3),
+    }
+    rows, best = [train_row], False
+    if job.task.validation is not None:
+        began = time.monotonic()
+        loss, error = measure(job, job.task.validation)
+        position.seconds += time.monotonic() - began
+        keys = ("split", "step", "epoch", "loss", "error")
+        values = ("validation", position.step, number, loss, error)
+        rows.append(dict(zip(keys, values, strict=True)))
+        best = position.best is None or error <= position.best["error"]
+        if best:
+            position.best = {"epoch": number, "error": error}
+            if recipe.select == "best":
+                write_selected(job, rows[-1])
+    for row in rows:
+        job.run.record(row)
+    position.seen, position.loss, position.wrong = 0, 0.0, 0
+    return Epoch(number, rows, best)
+
+
+@torch.inference_mode()
+def measure(job: Training, split: Split) -> tuple[float, float]:
+    """Mean loss and error of the network on a split, in evaluation mode."""
+    network, execution = job.learner.evaluated.eval(), job.learner.execution
+    loss = torch.zeros((), dtype=torch.float64, device=execution.device)
+    wrong = torch.zeros((), dtype=torch.int64, device=execution.device)
+    size = max(256, job.recipe.batch or 1) if job.task.preprocessing.size <= 64 else 64
+    for batch in evaluation(
+        split, job.task.preprocessing, size, execution.device, job.recipe.workers or 0
+    ):
+        with execution.autocast():
+            logits = network(batch.images).float()
+        loss += F.cross_entropy(logits, batch.labels, reduction="sum")
+        wrong += (logits.argmax(1) != batch.labels).sum()
+    return float(loss) / len(split), int(wrong) / len(split)
+
+
+def save(job: Training) -> Saved:
+    """Write a checkpoint of this step, unless a weight is not finite."""
+    network, position = job.learner.network, job.position
+    weights = network.state_dict()
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise Diverged(
+                f"{name} is no longer finite at step {position.step}",
+                where=f"learning rate {job.rate(position.step):g}",
+                fix=REMEDY,
+            )
+    state = job.learner.state()
+    path = checkpoints.save(job.run.checkpoints, position.step, weights, state, asdict(position))
+    checkpoints.prune(job.run.checkpoints)
+    return Saved(position.step, path)
+
+
+def write_selected(job: Training, metrics: dict[str, Any]) -> None:
+    """Make the network of this moment the run's weights."""
+    task = job.task
+    tensors = {name: value.clone() for name, value in job.learner.evaluated.state_dict().items()}
+    weights = Weights(tensors, task.network.name, task.classes, task.preprocessing, metrics)
+    checkpoints.write_weights(job.run.weights, weights)
+
+
+def finish(job: Training) -> None:
+    """Settle the selected weights: the last ones if so asked, with precise norms if so asked."""
+    recipe, execution = job.recipe, job.learner.execution
+    if recipe.select == "last" or job.task.validation is None:
+        write_selected(job, {"step": job.position.step})
+    if not recipe.precise_norms:
+        return
+    selected = checkpoints.read_weights(job.run.weights)
+    network = execution.place(selected.build())
+    many = -(-recipe.precise_norms // (recipe.batch or 1))
+    precise_norms(network, islice(endless(job.task, recipe, execution), many), execution)
+    checkpoints.write_weights(job.run.weights, replace(selected, tensors=network.state_dict()))
+
+
+def step_seconds(task: Task, recipe: Recipe, execution: Execution) -> float:
+    """How long a step takes, measured on a copy so that the network itself is not touched."""
+    learner = make_learner(deepcopy(task.network), recipe, execution)
+    learner.train(recipe.freeze_norms)
+    batches = islice(endless(task, recipe, execution), PROBE)
+    times = [time.monotonic() for _ in steps(learner, batches, recipe, lambda step: 0.0)]
+    return float(np.median(np.diff(times[2:])))  # the first steps warm up
+
+
+def endless(task: Task, recipe: Recipe, execution: Execution) -> Iterator[Batch]:
+    """Training batches of one epoch after another."""
+    for epoch in count():
+        yield from training(task.train, task.preprocessing, recipe, epoch, execution.device)

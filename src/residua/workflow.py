@@ -1,0 +1,258 @@
+"""A run from its directory to its report.
+
+begin       make the directory of a new run, or
+reopen      take one up again
+follow      train in it, then settle it: test once, draw, report
+"""
+
+import csv
+import io
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from residua import checkpoints, datasets, plots, report, settings
+from residua.batches import evaluation
+from residua.card import card
+from residua.checkpoints import Weights
+from residua.datasets.dataset import Dataset, Split, listed
+from residua.environment import environment
+from residua.errors import Diverged, Refused, Stopped
+from residua.evaluate import Evaluation, score
+from residua.execution import Execution
+from residua.interrupt import Interrupt
+from residua.predictor import Predictor
+from residua.prepare import Job, complete, initial_weights
+from residua.recipes import SMALL
+from residua.runs import RunDirectory
+from residua.train import Event, train
+
+WORST = 24  # mistakes on the picture sheet
+
+
+class Finished(NamedTuple):
+    """The run is settled; the evaluation is None where the data has no test split."""
+
+    evaluation: Evaluation | None
+
+
+def begin(job: Job, parent: Path, command: Sequence[str]) -> RunDirectory:
+    """Make the directory of a new run."""
+    recipe, task = job.recipe, job.task
+    run = RunDirectory.create(parent, job.dataset.name, task.network.name)
+    run.write_json("recipe.json", settings.as_json(recipe, job.sources, job.name))
+    if not job.dataset.splits["train"].in_memory:
+        run.write_text("splits.csv", splits_table(job))
+    run.update(
+        {
+            "status": "new",
+            "command": list(command),
+            **environment(),
+            "device": str(job.execution.device),
+            "precision": job.execution.precision,
+            "threads": job.execution.threads,
+            "data": job.dataset.describe(),
+            "notes": list(job.dataset.notes),
+            "seed": recipe.seed,
+            "parameters": sum(weight.numel() for weight in task.network.parameters()),
+            "started": now(),
+            "test_reads": [],
+        }
+    )
+    return run
+
+
+def splits_table(job: Job) -> str:
+    """Which file is in which split, as a CSV that `residua train` takes for data."""
+    file = io.StringIO()
+    table = csv.writer(file)
+    table.writerow(("path", "label", "split"))
+    for role, split in job.splits.items():
+        paths = split.images if not split.in_memory else split.names
+        for path, label in zip(paths or (), split.labels.tolist(), strict=True):
+            table.writerow((path, job.dataset.classes[label], role))
+    return file.getvalue()
+
+
+def reopen(path: Path) -> tuple[RunDirectory, Job]:
+    """Take up a run where it stopped.
+
+    Raises:
+        BadData: `path` is not a run.
+        Refused: the data has changed since.
+    """
+    run = RunDirectory.open(path)
+    stored, info = run.read_json("recipe.json"), run.info()
+    recipe, _ = settings.resolve(stored["recipe"], [("recipe.json", stored["settings"])])
+    dataset = datasets.load(info["data"]["source"], recipe.seed)
+    if dataset.fingerprint != info["data"]["fingerprint"]:
+        raise Refused(
+            "the data has changed since the run began",
+            where=f"{dataset.source}: {differences(info['data'], dataset.describe())}",
+            fix="restore it, or train anew",
+        )
+    return run, complete(
+        dataset, recipe, stored["recipe"], stored["sources"], initial_weights(recipe)
+    )
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """What a person can see of a change between two descriptions of a data set."""
+    changed = [
+        f"{key} was {before.get(key)} and is {after[key]}"
+        for key in after
+        if key != "fingerprint" and before.get(key) != after[key]
+    ]
+    return "; ".join(changed) or "the same number of images, but not the same content"
+
+
+def follow(
+    job: Job, run: RunDirectory, interrupt: Interrupt | None = None
+) -> Iterator[Event | Finished]:
+    """Train in a run directory and settle it, telling what happens on the way.
+
+    Raises:
+        Locked: another process writes there.
+        Diverged, Stopped, OutOfResources: the run says so in its status, and can be resumed.
+    """
+    with run.lock():
+        began = time.monotonic()
+        run.update({"status": "running"})
+        try:
+            yield from train(job.task, job.recipe, run, job.execution, interrupt)
+            finished = settle(job, run)
+        except BaseException as error:
+            run.update({"status": status_after(error), "ended": now()})
+            raise
+        seconds = run.info().get("seconds", 0) + time.monotonic() - began
+        run.update({"status": "done", "ended": now(), "seconds": round(seconds, 1)})
+    yield finished
+
+
+def status_after(error: BaseException) -> str:
+    match error:
+        case Stopped() | KeyboardInterrupt() | GeneratorExit():
+            return "stopped"
+        case Diverged():
+            return "diverged"
+        case _:
+            return "failed"
+
+
+def settle(job: Job, run: RunDirectory) -> Finished:
+    """Read the test split once with the selected weights, and write all that a person reads."""
+    tested = None
+    if "test" in job.dataset.splits:
+        weights = checkpoints.read_weights(run.weights)
+        workers = job.recipe.workers or 0
+        tested = evaluate(weights, job.dataset, "test", "single", plain(job.execution), workers)
+        keep(tested, run, job.dataset, "the end of training")
+    rows = run.metrics()
+    plots.save(partial(plots.curves, rows), run.figures, "curves", rows)
+    write_report(run)
+    return Finished(tested)
+
+
+def plain(run_on: Execution) -> Execution:
+    """The same device in float32, in which a count does not depend on the batch size."""
+    return replace(run_on, precision="fp32")
+
+
+def evaluate(
+    weights: Weights,
+    dataset: Dataset,
+    split: str,
+    protocol: str,
+    run_on: Execution,
+    workers: int = 0,
+    batch: int | None = None,
+) -> Evaluation:
+    """Ask a network about every image of a split.
+
+    Raises:
+        Refused: the data set has no such split, or classes that the network does not know.
+    """
+    images = matched(dataset, split, weights.classes)
+    size = weights.preprocessing.size
+    batch = batch or (500 if size <= SMALL else 50)
+    batches = evaluation(images, weights.preprocessing, batch, run_on.device, workers)
+    began = time.monotonic()
+    scores, labels = score(Predictor(weights, run_on), batches, protocol)
+    return Evaluation(
+        protocol=protocol,
+        split=split,
+        classes=weights.classes,
+        names=tuple(images.name(index) for index in range(len(images))),
+        labels=labels,
+        scores=scores,
+        data=dataset.fingerprint,
+        weights=weights.sha256,
+        seconds=time.monotonic() - began,
+    )
+
+
+def matched(dataset: Dataset, role: str, classes: tuple[str, ...]) -> Split:
+    """A split with its labels numbered as the network numbers its classes, matched by name."""
+    if role not in dataset.splits:
+        have = ", ".join(dataset.splits)
+        raise Refused(f"the data has no {role} split", where=dataset.source, fix=f"it has {have}")
+    split = dataset.splits[role]
+    strangers = [name for name in dataset.classes if name not in classes]
+    if strangers:
+        raise Refused(
+            f"the network does not know {len(strangers)} of the classes: {listed(strangers)}",
+            where=dataset.source,
+            fix=f"it knows {listed(classes)}",
+        )
+    places = torch.tensor([classes.index(name) for name in dataset.classes])
+    return replace(split, labels=places[split.labels])
+
+
+def keep(tested: Evaluation, run: RunDirectory, dataset: Dataset, why: str) -> None:
+    """Write an evaluation into the run, and that its test split was read."""
+    run.write_json(f"evaluations/{tested.protocol}.json", tested.to_dict())
+    rows = tested.rows()
+    file = io.StringIO()
+    table = csv.DictWriter(file, list(rows[0]))
+    table.writeheader()
+    table.writerows(rows)
+    run.write_text("predictions.csv", file.getvalue())
+    reads = run.info().get("test_reads", [])
+    run.update({"test_reads": [*reads, {"when": now(), "why": why, "error": tested.error}]})
+    draw = partial(plots.confusion, tested.confusion, tested.classes)
+    plots.save(draw, run.figures, "confusion")
+    draw_mistakes(tested, run, dataset.splits[tested.split])
+
+
+def draw_mistakes(tested: Evaluation, run: RunDirectory, split: Split) -> None:
+    """Draw the pictures that cost most."""
+    wrong = np.flatnonzero(tested.predictions != tested.labels)
+    worst = wrong[np.argsort(-tested.losses[wrong], kind="stable")][:WORST]
+    titles = [
+        plots.mistake(
+            tested.classes[tested.labels[index]],
+            tested.classes[tested.predictions[index]],
+            float(tested.scores[index].max()),
+        )
+        for index in worst
+    ]
+    pictures = [split.pixels(int(index)) for index in worst]
+    plots.save(partial(plots.worst, pictures, titles), run.figures, "worst")
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write the run's card and page from what the directory holds."""
+    run.write_text("CARD.md", card(run))
+    run.write_text("report.html", report.page(run))
+    return run.path / "report.html"
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

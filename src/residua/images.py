@@ -126,9 +126,16 @@ def read(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Pixels:
         raise BadData(error.what, where=str(path), fix=error.fix) from error
 
 
-def resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Bilinear, averaging all it covers when it shrinks: the only resampling in the project."""
-    return _resample(pixels, height, width, (0, 0, pixels.shape[1], pixels.shape[0]))
+def resize(pixels: Pixels, height: int, width: int, box: Box | None = None) -> Pixels:
+    """The part of a picture inside `box`, by default all of it, at another size.
+
+    Bilinear, averaging all it covers when it shrinks: the only resampling in the project.
+    """
+    box = box or (0, 0, pixels.shape[1], pixels.shape[0])
+    if pixels.shape[:2] == (height, width) and box == (0, 0, width, height):
+        return pixels
+    image = Image.fromarray(pixels)
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR, box))
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -181,7 +188,7 @@ class Preprocessing:
         side = self.size * scale  # of the square that the crop covers, in pixels of the picture
         x, y = max(0.0, (width - side) / 2), max(0.0, (height - side) / 2)
         box = (x, y, min(x + side, width), min(y + side, height))
-        return _resample(pixels, self.size, self.size, box)
+        return resize(pixels, self.size, self.size, box)
 
     def _padded(self, pixels: Pixels) -> Pixels:
         """The whole picture, as large as it fits, centered on black."""
@@ -218,14 +225,6 @@ class Preprocessing:
             return cls(size, fit, resize, tuple(map(float, mean)), tuple(map(float, std)))
         except (Refused, OverflowError) as error:
             raise BadData(f"a value is out of range: {error.args[0]}", where) from error
-
-
-def _resample(pixels: Pixels, height: int, width: int, box: Box) -> Pixels:
-    """The part of a picture inside `box`, at another size."""
-    if pixels.shape[:2] == (height, width) and box == (0, 0, width, height):
-        return pixels
-    image = Image.fromarray(pixels)
-    return np.array(image.resize((width, height), Image.Resampling.BILINEAR, box))
 
 
 def _open(data: bytes, kind: str) -> ImageFile.ImageFile:

@@ -12,7 +12,8 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from residua.errors import BadData, Refused, suggestion, unknown
 from residua.recipes import RECIPES, Recipe
@@ -104,10 +105,8 @@ def convert(name: str, value: Any, source: str) -> Any:
         nearest = suggestion(name, FIELDS) or "see `residua train --help`"
         raise Refused(f'no setting named "{name}"', where=source, fix=nearest)
     kinds = kinds_of(name)
-    if value is None or (isinstance(value, str) and value.lower() in ("", "none")):
-        if type(None) in kinds:
-            return None
-        raise wrong(name, value, source)
+    if type(None) in kinds and value in (None, "", "auto"):  # to be chosen automatically
+        return None
     for kind in kinds:
         result = as_kind(kind, value, name)
         if result is not None:
@@ -118,15 +117,14 @@ def convert(name: str, value: Any, source: str) -> Any:
 def kinds_of(name: str) -> tuple[Any, ...]:
     """The alternatives of a field's type: int | None -> (int, NoneType)."""
     kind = FIELDS[name].type
-    alternatives = get_args(kind) if "|" in str(kind) else (kind,)
-    return tuple(alternatives)
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def as_kind(kind: Any, value: Any, name: str) -> Any:
     """`value` as the type `kind`, or None where it is not one."""
     if choices := choices_of(kind):
         return value if value in choices else None
-    if str(kind).startswith("tuple"):
+    if get_origin(kind) is tuple:
         parts = value.split(",") if isinstance(value, str) else value
         numbers = [number(float, part) for part in parts]
         return tuple(numbers) if None not in numbers else None
@@ -142,7 +140,7 @@ def as_kind(kind: Any, value: Any, name: str) -> Any:
 
 def choices_of(kind: Any) -> tuple[Any, ...]:
     """The values of a Literal, nothing for other types."""
-    return get_args(kind) if "Literal" in str(kind) else ()
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def number(kind: type, value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Counts that the papers print, shapes, receptive fields, and tables that fit a screen."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ def on_meta(name: str) -> networks.Network:
         return networks.build(name)
 
 
+@cache
 def drawn(name: str) -> Graph:
     return graph(on_meta(name), SMALL if "cifar" in name else PHOTOGRAPH)
 
@@ -62,7 +64,7 @@ def drawn(name: str) -> Graph:
 @pytest.mark.parametrize(("name", "parameters", "billions"), PHOTOGRAPH_COUNTS + SMALL_COUNTS)
 def test_counts_are_the_papers(name: str, parameters: int, billions: str) -> None:
     network = on_meta(name)
-    found = graph(network, SMALL if "cifar" in name else PHOTOGRAPH)
+    found = drawn(name)
 
     assert sum(weight.numel() for weight in network.parameters()) == parameters
     assert found.parameters == parameters

@@ -62,11 +62,10 @@ def test_training_moves_statistics_and_evaluation_moves_nothing(name: str) -> No
 
 @pytest.mark.parametrize("name", CHEAP)
 def test_saved_weights_make_the_same_function(name: str) -> None:
-    saved, loaded = networks.build(name, 5, seed=1).eval(), networks.build(name, 5, seed=2).eval()
+    saved, loaded = networks.build(name, 5).eval(), on_meta(name, 5).eval()
     x = images(saved)
+    loaded.to_empty(device="cpu").load_state_dict(saved.state_dict())
     with torch.no_grad():
-        assert not torch.equal(saved(x), loaded(x))
-        loaded.load_state_dict(saved.state_dict())
         assert torch.equal(saved(x), loaded(x))
         assert torch.equal(saved(x), saved.head(saved.features(x)))
 

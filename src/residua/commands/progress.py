@@ -1,0 +1,119 @@
+"""A training as it is told: one live line, and one permanent line for each epoch."""
+
+import time
+from typing import Any
+
+from residua import workflow
+from residua.batches import steps_per_epoch
+from residua.commands.results import headline, summary
+from residua.commands.terminal import EMPHASIS, GOOD, QUIET, WARNING, Terminal, place
+from residua.errors import Stopped
+from residua.evaluate import Evaluation
+from residua.interrupt import Interrupt
+from residua.prepare import Job
+from residua.runs import RunDirectory
+from residua.train import Advance, Epoch, Note, Saved
+from residua.words import duration, percent
+
+SILENCE = 60  # seconds without a line in a log, where no live line shows that it goes on
+
+
+def watch(job: Job, run: RunDirectory, terminal: Terminal) -> Evaluation | None:
+    """Follow a training to its end and tell it; return the evaluation on the test split.
+
+    Raises:
+        Stopped: a signal came; the error says how to go on.
+    """
+    telling, interrupt = Telling(job, terminal), Interrupt()
+    try:
+        with interrupt.listening():
+            for event in workflow.follow(job, run, interrupt):
+                match event:
+                    case Advance():
+                        telling.advance(event)
+                    case Epoch():
+                        telling.epoch(event)
+                    case Saved():
+                        terminal.say((f"saved step={event.step} path={event.path}", QUIET))
+                    case Note():
+                        terminal.say((event.text, WARNING))
+                    case workflow.Finished():
+                        return event.evaluation
+    except Stopped as error:
+        raise Stopped(error.what, place(run.path), f"residua resume {place(run.path)}") from error
+    finally:
+        terminal.close()
+    return None
+
+
+class Telling:
+    """How far a training has come, in words."""
+
+    def __init__(self, job: Job, terminal: Terminal) -> None:
+        self.terminal = terminal
+        batch = job.recipe.batch or len(job.task.train)
+        self.per_epoch = steps_per_epoch(job.task.train, batch)
+        self.epochs = 0
+        self.spoke = time.monotonic()
+
+    def advance(self, event: Advance) -> None:
+        """A step was taken: change the live line, or add to a log that has long been silent."""
+        self.epochs = max(1, -(-event.steps // self.per_epoch))
+        share = (event.step - (event.epoch - 1) * self.per_epoch) / self.per_epoch
+        line = (
+            f"epoch {event.epoch}/{self.epochs}  {share:.0%}  "
+            f"{event.images_per_second:,.0f} img/s  loss {event.loss:.3g}  "
+            f"{clock(event.seconds_left)} left"
+        )
+        self.terminal.live(line)
+        if not self.terminal.lively and time.monotonic() - self.spoke > SILENCE:
+            self.say(line)
+
+    def epoch(self, event: Epoch) -> None:
+        """An epoch ended."""
+        rows = {row["split"]: row for row in event.rows}
+        width = len(str(self.epochs))
+        cells = [f"epoch {event.number:>{width}}/{self.epochs}"]
+        cells += [f"{role} error {percent(row['error']):>8}" for role, row in rows.items()]
+        cells.append(f"{rows['train']['images_per_second']:>7,.0f} img/s")
+        self.say("  ".join(cells), best=event.best)
+
+    def say(self, line: str, best: bool = False) -> None:
+        self.terminal.say(line, ("  best" if best else "", GOOD))
+        self.spoke = time.monotonic()
+
+
+def clock(seconds: float) -> str:
+    """4000 -> "1:06:40"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def ending(run: RunDirectory, tested: Evaluation | None, terminal: Terminal) -> dict[str, Any]:
+    """Tell what came of a run, where it is and what to do next; return it for a program."""
+    info = run.info()
+    terminal.say()
+    if tested is not None:
+        headline(tested, "test error", terminal)
+    best, where = info.get("best") or {}, place(run.path)
+    if not best:
+        rows = [row for row in run.metrics() if row["split"] == "validation"]
+        best = min(rows, key=lambda row: row["error"], default={})
+    terminal.facts(
+        [
+            ("best epoch", f"{best['epoch']}, validation {percent(best['error'])}" if best else ""),
+            ("time", duration(info.get("seconds", 0))),
+            ("run", where),
+            ("weights", place(run.weights)),
+            ("report", place(run.path / "report.html")),
+        ]
+    )
+    terminal.say((f"next: residua predict {where} IMAGES", EMPHASIS))
+    return {
+        "run": str(run.path),
+        "weights": str(run.weights),
+        "report": str(run.path / "report.html"),
+        "status": info.get("status"),
+        "test": summary(tested) if tested else None,
+    }

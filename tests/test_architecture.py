@@ -42,11 +42,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 ASKS = ("workflow", "api", "commands")
 READS = ("errors", "images", "plots", "runs", "theme", "words", "calibration")
 SIDE_ROOMS: dict[str, tuple[str, ...]] = {
-    "findings": READS,
-    "markup": READS,
-    "card": (*READS, "findings", "markup"),
-    "report": (*READS, "findings", "markup", "card"),
-    "viewer": (*READS, "findings", "markup", "card", "report"),
+    "report": READS,
+    "viewer": (*READS, "report"),
 }
 # Down the stairs, and still not allowed: these take any callable from images to logits.
 NEVER = {(room, "networks") for room in ("datasets", "batches", "protocols", "evaluate")}

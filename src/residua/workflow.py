@@ -20,7 +20,6 @@ import torch
 
 from residua import checkpoints, datasets, plots, report, settings
 from residua.batches import evaluation
-from residua.card import card
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Dataset, Split, listed
 from residua.environment import environment
@@ -249,7 +248,7 @@ def draw_mistakes(tested: Evaluation, run: RunDirectory, split: Split) -> None:
 
 def write_report(run: RunDirectory) -> Path:
     """Write the run's card and page from what the directory holds."""
-    run.write_text("CARD.md", card(run))
+    run.write_text("CARD.md", report.card(run))
     run.write_text("report.html", report.page(run))
     return run.path / "report.html"
 

@@ -4,18 +4,37 @@ VERBS names each verb's function as text, so that no verb is imported before it 
 `residua --help` answers at once. `line` reads the words, `terminal` is all that is printed on.
 """
 
-VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("demo:demo", "the whole job on the bundled digits, in two minutes"),
-    "check": ("check:check", "everything that is wrong with a data set, in one list"),
-    "train": ("train:train", "train a classifier on labeled images"),
-    "resume": ("resume:resume", "go on with a training exactly where it stopped"),
-    "evaluate": ("evaluate:evaluate", "measure the error of a trained network, with its interval"),
-    "predict": ("predict:predict", "name what is in pictures"),
-    "show": ("show:show", "the layers of a network: shapes, parameters, multiply-adds"),
-    "list": ("list:list_", "the networks, data sets, recipes and protocols that there are"),
-    "report": ("report:report", "write a run's page and card again"),
-    "verify": ("verify:verify", "compare the checkpoints of a run with their digests"),
-    "digest": ("digest:digest", "SHA-256 of each part of a run, a checkpoint or a file"),
-    "convert": ("convert:convert", "weights published elsewhere into ours, and back"),
-    "download": ("download:download", "fetch a published data set and verify it"),
-}  # verb -> (module of this folder:function, what it does)
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """A row of the registry."""
+
+    function: str  # module of this folder:function
+    takes: str  # what stands behind the verb
+    about: str
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb("demo:demo", "", "the whole job on the bundled digits, in two minutes"),
+    "check": Verb("check:check", "DATA", "everything that is wrong with a data set, in one list"),
+    "train": Verb("train:train", "DATA", "train a classifier on labeled images"),
+    "resume": Verb("resume:resume", "RUN", "go on with a training exactly where it stopped"),
+    "evaluate": Verb(
+        "evaluate:evaluate", "RUN|WEIGHTS [DATA]", "measure the error of a trained network"
+    ),
+    "predict": Verb("predict:predict", "RUN|WEIGHTS IMAGES...", "name what is in pictures"),
+    "show": Verb(
+        "show:show", "NETWORK|RUN|WEIGHTS", "the layers of a network: shapes, parameters, cost"
+    ),
+    "list": Verb(
+        "list:list_", "WHAT", "the networks, data sets, recipes and protocols that there are"
+    ),
+    "report": Verb("report:report", "RUN", "write a run's page and card again"),
+    "verify": Verb("verify:verify", "RUN", "compare the checkpoints of a run with their digests"),
+    "digest": Verb("digest:digest", "PATH", "SHA-256 of each part of a run or checkpoint"),
+    "convert": Verb(
+        "convert:convert", "WEIGHTS", "weights published elsewhere into ours, and back"
+    ),
+    "download": Verb("download:download", "NAME", "fetch a published data set and verify it"),
+}

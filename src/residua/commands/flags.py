@@ -63,7 +63,7 @@ def annotated(name: str, about: str, value: str, group: str) -> Any:
         help=about,
         metavar=value or None,
         group=Group(group.capitalize(), sort_key=order),
-        negative=f"--no-{name.replace('_', '-')}" if name in FIELDS else "",
+        negative=f"--no-{name.replace('_', '-')}" if name in FIELDS and not value else "",
     )
     return Annotated[str | None if value else bool | None, parameter]
 

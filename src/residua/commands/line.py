@@ -11,24 +11,22 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 
 from residua.commands import VERBS, manual
-from residua.commands.terminal import Terminal, harmless
+from residua.commands.terminal import FLAGS, Terminal, harmless
 from residua.commands.usage import refusal
 from residua.errors import OutOfResources, Refused, ResiduaError, unknown
 from residua.interrupt import Interrupt
 
-EVERYWHERE = ("--json", "--quiet", "--debug")  # flags of every verb
-
 
 def run(words: Sequence[str]) -> int:
     """Carry out a command line; return its exit code."""
-    words, flags = common(words)
-    terminal = Terminal(*(flag in flags for flag in EVERYWHERE))
+    given, flags = common(words)
+    terminal = Terminal(flags, ("residua", *words))
     try:
         with Interrupt().listening():
-            return obey(words, terminal)
+            return obey(given, terminal)
     except KeyboardInterrupt:  # before or after that
         return 75
     except Exception as error:
@@ -66,8 +64,8 @@ def explained(error: Exception) -> ResiduaError:
 def common(words: Sequence[str]) -> tuple[list[str], set[str]]:
     """Part the flags of every verb from the other words."""
     end = words.index("--") if "--" in words else len(words)
-    flags = {word for word in words[:end] if word in EVERYWHERE}
-    return [w for at, w in enumerate(words) if at >= end or w not in EVERYWHERE], flags
+    flags = {word for word in words[:end] if word in FLAGS}
+    return [w for at, w in enumerate(words) if at >= end or w not in FLAGS], flags
 
 
 def obey(words: Sequence[str], terminal: Terminal) -> int:
@@ -95,11 +93,13 @@ def parse(verb: str, words: Sequence[str], terminal: Terminal) -> tuple[Callable
     Raises:
         Refused: the words are not those of the verb.
     """
-    module, _, name = VERBS[verb][0].partition(":")
+    module, _, name = VERBS[verb].function.partition(":")
     app = App(
         name=f"residua {verb}",
         default_command=getattr(import_module(f"residua.commands.{module}"), name),
+        usage=f"usage: residua {verb} {VERBS[verb].takes}".rstrip() + " [FLAGS]",
         version_flags=[],
+        group_parameters=Group("Flags", sort_key=0),
         help_format="plaintext",
         help_formatter=manual.panel,
         help_epilogue=manual.EPILOGUE,

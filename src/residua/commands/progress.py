@@ -5,7 +5,8 @@ from typing import Any
 
 from residua import workflow
 from residua.batches import steps_per_epoch
-from residua.commands.results import headline, summary
+from residua.checkpoints import read_weights
+from residua.commands.results import headline
 from residua.commands.terminal import EMPHASIS, GOOD, QUIET, WARNING, Terminal, place
 from residua.errors import Stopped
 from residua.evaluate import Evaluation
@@ -94,15 +95,12 @@ def ending(run: RunDirectory, tested: Evaluation | None, terminal: Terminal) -> 
     """Tell what came of a run, where it is and what to do next; return it for a program."""
     info = run.info()
     terminal.say()
-    if tested is not None:
-        headline(tested, "test error", terminal)
-    best, where = info.get("best") or {}, place(run.path)
-    if not best:
-        rows = [row for row in run.metrics() if row["split"] == "validation"]
-        best = min(rows, key=lambda row: row["error"], default={})
+    chosen, where = read_weights(run.weights).metrics, place(run.path)
+    validation = f", validation error {percent(chosen['error'])}" if "error" in chosen else ""
     terminal.facts(
         [
-            ("best epoch", f"{best['epoch']}, validation {percent(best['error'])}" if best else ""),
+            ("test error", headline(tested) if tested else ""),
+            ("selected", f"epoch {chosen['epoch']}{validation}" if "epoch" in chosen else ""),
             ("time", duration(info.get("seconds", 0))),
             ("run", where),
             ("weights", place(run.weights)),
@@ -115,5 +113,5 @@ def ending(run: RunDirectory, tested: Evaluation | None, terminal: Terminal) -> 
         "weights": str(run.weights),
         "report": str(run.path / "report.html"),
         "status": info.get("status"),
-        "test": summary(tested) if tested else None,
+        "test": tested.summary() if tested else None,
     }

@@ -14,7 +14,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from rich.text import Text
 
 Part = str | tuple[str, str]  # text, or text and its style
 
+FLAGS = ("--json", "--quiet", "--debug")  # of every verb
 REFRESH = 0.1  # seconds between changes of the live line
 EMPHASIS, QUIET, GOOD, BAD, WARNING = "bold", "dim", "green", "red", "yellow"
 
@@ -32,13 +33,16 @@ EMPHASIS, QUIET, GOOD, BAD, WARNING = "bold", "dim", "green", "red", "yellow"
 class Terminal:
     """Standard output and error of one command."""
 
-    def __init__(self, json: bool = False, quiet: bool = False, debug: bool = False) -> None:
-        self.json, self.quiet, self.debug = json, quiet, debug
+    def __init__(self, flags: Collection[str] = (), command: Sequence[str] = ("residua",)) -> None:
+        self.json, self.quiet, self.debug = (flag in flags for flag in FLAGS)
+        self.command = command  # as it was typed
         self.answered = False
-        self.console = Console(stderr=json, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=self.json, highlight=False, soft_wrap=True)
         self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
         # FORCE_COLOR makes rich call a pipe a terminal; cursor movements do not belong there.
-        self.lively = self.console.file.isatty() and not self.console.is_dumb_terminal and not quiet
+        self.lively = (
+            self.console.file.isatty() and not self.console.is_dumb_terminal and not self.quiet
+        )
         self._live: Live | None = None
         self._shown = 0.0
 
@@ -92,8 +96,8 @@ class Terminal:
             self._live = None
         self._shown = 0.0
 
-    def facts(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Tell names and values in two columns."""
+    def facts(self, pairs: Iterable[tuple[str, Part]]) -> None:
+        """Tell names and values in two columns, empty values left out."""
         pairs = [pair for pair in pairs if pair[1]]
         width = max((cell_len(name) for name, _ in pairs), default=0)
         for name, value in pairs:

@@ -1,6 +1,5 @@
 """`residua train`: from labeled images to a run directory."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,7 +47,7 @@ def train(
     if flags.dry_run:
         foresee(job, prepare.estimate(job), data, terminal)
         return
-    run = workflow.begin(job, Path(flags.runs or "runs"), ["residua", *sys.argv[1:]])
+    run = workflow.begin(job, Path(flags.runs or "runs"), terminal.command)
     terminal.say((place(run.path), EMPHASIS))
     tested = progress.watch(job, run, terminal)
     terminal.answer(progress.ending(run, tested, terminal))
@@ -73,7 +72,10 @@ def introduce(job: "Job", terminal: Terminal) -> None:
         terminal.say("  ", note)
     weights = sum(weight.numel() for weight in job.task.network.parameters())
     network = job.task.network.name
-    terminal.say((network, EMPHASIS), f"  {count(weights)} parameters; recipe {job.name}")
+    recipe = next(
+        (s for s in job.sources.values() if s.startswith("recipe ")), f"recipe {job.name}"
+    )
+    terminal.say((network, EMPHASIS), f"  {count(weights)} parameters; {recipe}")
     told: Sequence[tuple[str, str, str]] = [
         (name, plain(getattr(job.recipe, name)), source.removeprefix("automatic: "))
         for name, source in job.sources.items()

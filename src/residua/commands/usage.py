@@ -12,7 +12,8 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from residua.commands.terminal import harmless
+from residua.commands import VERBS
+from residua.commands.terminal import FLAGS, harmless
 from residua.errors import Refused, suggestion
 
 KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
@@ -20,17 +21,17 @@ KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 def refusal(error: CycloptsError, verb: str, flags: Collection[str]) -> Refused:
     """A parser's error in our words, with the nearest flag where one was misspelled."""
-    manual = f"see residua {verb} --help"
+    manual, usage = f"see residua {verb} --help", f"residua {verb} {VERBS[verb].takes}".rstrip()
     name = label(error.argument)
     match error:
         case UnknownOptionError():
             return no_flag(error.token.keyword or error.token.value, verb, flags)
         case MissingArgumentError() if name.startswith("-"):
-            return Refused(f"{name} needs a value", f"residua {verb}", manual)
+            return Refused(f"{name} needs a value", usage, manual)
         case MissingArgumentError():
-            return Refused(f"{name} is missing", f"residua {verb}", manual)
+            return Refused(f"{name} is missing", usage, manual)
         case RepeatArgumentError():
-            return Refused(f"{name} is given twice", f"residua {verb}", "give it once")
+            return Refused(f"{error.token.keyword} is given twice", usage, "give it once")
         case UnusedCliTokensError():
             return surplus((error.unused_tokens or [""])[0], verb, flags)
         case CoercionError() if error.token is not None:
@@ -38,7 +39,7 @@ def refusal(error: CycloptsError, verb: str, flags: Collection[str]) -> Refused:
             what = f"{name} must be {KINDS.get(kind, 'another value')}"
             return Refused(what, f'received "{harmless(error.token.value)}"', manual)
         case _:
-            return Refused(harmless(str(error)), f"residua {verb}", manual)
+            return Refused(harmless(str(error)), usage, manual)
 
 
 def label(argument: Any) -> str:
@@ -58,7 +59,7 @@ def no_flag(flag: str, verb: str, flags: Collection[str]) -> Refused:
     """The error for a flag that the verb does not have."""
     flag = flag.partition("=")[0]
     long = [name for name in flags if name.startswith("--")]
-    nearest = suggestion("--" + flag.lstrip("-"), [*long, "--json", "--quiet", "--debug"])
+    nearest = suggestion("--" + flag.lstrip("-"), [*long, *FLAGS])
     return Refused(
         f'no flag "{harmless(flag)}"', f"residua {verb}", nearest or f"see residua {verb} --help"
     )

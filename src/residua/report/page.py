@@ -14,10 +14,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from residua import plots
-from residua.card import card, commands, headline, limits, preparation
 from residua.errors import ResiduaError
-from residua.findings import ClassResult, Findings, HasPath, Result, decimal, mistakes, read
-from residua.markup import (
+from residua.plots import number, printable
+from residua.report.card import commands, headline, limits, preparation
+from residua.report.findings import ClassResult, Findings, HasPath, Result, decimal, mistakes, read
+from residua.report.markup import (
     Html,
     absent,
     bullets,
@@ -30,10 +31,9 @@ from residua.markup import (
     source,
     table,
 )
-from residua.plots import number, printable
 from residua.words import PROTOCOLS, STATUS, count, duration, interval, moment, percent, plain
 
-__all__ = ["card", "page"]
+__all__ = ["page"]
 
 PICTURE_LIMIT = 8_000_000  # bytes of a figure file that the page takes in
 

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from residua import report
-from residua.card import headline, markdown
-from residua.findings import read
-from residua.markup import html
+from residua.report.card import headline, markdown
+from residua.report.findings import read
+from residua.report.markup import html
 from residua.runs import RunDirectory
 from residua.words import count, duration, interval, moment, percent, plain
 

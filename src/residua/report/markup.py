@@ -35,7 +35,7 @@ def join(parts: Iterable[str]) -> Html:
 
 
 def document(title: str, body: str) -> str:
-    style = resources.files("residua").joinpath("report.css").read_text(encoding="utf-8")
+    style = resources.files("residua.report").joinpath("page.css").read_text(encoding="utf-8")
     digest = b64encode(sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "

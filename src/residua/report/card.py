@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
 
-from residua.findings import Findings, HasPath, Result, read
 from residua.plots import confused_pairs, number, printable, series
+from residua.report.findings import Findings, HasPath, Result, read
 from residua.words import (
     PROTOCOLS,
     STATUS,

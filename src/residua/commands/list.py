@@ -1,0 +1,101 @@
+"""`residua list`: what there is."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from residua.commands.terminal import EMPHASIS, QUIET, Terminal
+from residua.errors import unknown
+
+Row = dict[str, Any]  # name, about, and what else a program may want
+
+
+def list_(
+    what: str,
+    /,
+    *,
+    terminal: Annotated[Terminal, Parameter(parse=False)],
+) -> None:
+    """List what there is, one line each.
+
+    Args:
+        what: networks, datasets, recipes or protocols
+    """
+    if what not in LISTS:
+        raise unknown("list", what, LISTS)
+    rows = LISTS[what]()
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        terminal.tell((f"{row['name']:<{width}}  ", EMPHASIS), row["about"])
+        if row.get("more"):
+            terminal.tell((f"{'':<{width}}  {row['more']}", QUIET))
+    terminal.say()
+    terminal.say(HINTS[what])
+    terminal.answer({what: rows})
+
+
+def networks() -> list[Row]:
+    from residua.networks import NETWORKS
+
+    rows = []
+    for template, family in NETWORKS.items():
+        options = "; ".join(f"{name}={'|'.join(v)}" for name, v in family.options.items())
+        depths = ", ".join(map(str, family.depths))
+        rows.append(
+            {
+                "name": template.replace("{depth}", "N"),
+                "about": family.about,
+                "more": f"N = {depths}; {options}",
+                "depths": list(family.depths),
+                "options": {name: list(values) for name, values in family.options.items()},
+                "names": [template.format(depth=depth) for depth in family.depths],
+            }
+        )
+    return rows
+
+
+def datasets() -> list[Row]:
+    from residua.datasets import DATASETS, HOME
+    from residua.datasets.download import FILES
+
+    rows = []
+    for name in DATASETS:
+        here = name not in FILES or (HOME / name).is_dir()
+        about = "bundled" if name not in FILES else f"in {HOME / name}"
+        if not here:
+            about = f"not here: residua download {name}"
+        rows.append({"name": name, "about": about, "here": here})
+    return rows
+
+
+def recipes() -> list[Row]:
+    from residua.recipes import RECIPES
+
+    auto = {"name": "auto", "about": "finetune with --init, quick without"}
+    return [auto, *({"name": name, "about": about} for name, (about, _) in RECIPES.items())]
+
+
+def protocols() -> list[Row]:
+    from residua.protocols import PROTOCOLS
+
+    return [
+        {"name": name, "about": (ask.__doc__ or "").splitlines()[0]}
+        for name, ask in PROTOCOLS.items()
+    ]
+
+
+LISTS: dict[str, Callable[[], list[Row]]] = {
+    "networks": networks,
+    "datasets": datasets,
+    "recipes": recipes,
+    "protocols": protocols,
+}
+HINTS = {
+    "networks": "write resnet50, resnet34-shortcut=A, resnet110-cifar; "
+    "next: residua show resnet20-cifar",
+    "datasets": "a folder of images, a CSV of path,label or the CIFAR archive is data too; "
+    "next: residua check DATA",
+    "recipes": "next: residua train DATA --recipe NAME",
+    "protocols": "next: residua evaluate RUN --protocol NAME",
+}

@@ -1,0 +1,61 @@
+"""Which of a verb's arguments is a trained network, and which is data."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from residua.checkpoints import Weights, open_weights
+from residua.commands.terminal import harmless, place
+from residua.errors import BadData, Refused
+from residua.runs import RunDirectory
+
+PICKLED = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th"}
+
+
+class Model(NamedTuple):
+    """A trained network, and the run that it comes from if it comes from one."""
+
+    weights: Weights
+    run: RunDirectory | None
+    name: str
+
+
+def is_model(argument: str) -> bool:
+    """Whether an argument is a run's folder or a file of weights."""
+    path = Path(argument)
+    return (path / "run.json").is_file() or path.suffix.lower() in {".safetensors", *PICKLED}
+
+
+def open_run(argument: str) -> RunDirectory:
+    """A run by its folder.
+
+    Raises:
+        Refused: there is no such folder.
+        BadData: it is not a run.
+    """
+    path = Path(argument)
+    if not path.exists():
+        raise Refused(f'no run "{harmless(argument)}"', fix="give a folder below runs")
+    return RunDirectory.open(path)
+
+
+def open_model(argument: str) -> Model:
+    """The selected weights of a run, or a weights file.
+
+    Raises:
+        Refused: the argument is neither, or needs to be converted first.
+        BadData: the weights cannot be used.
+    """
+    path = Path(argument)
+    if not path.exists():
+        fix = "give a run's folder or a .safetensors file"
+        raise Refused(f'no run or weights "{harmless(argument)}"', fix=fix)
+    if path.suffix.lower() in PICKLED:
+        fix = f"convert it once: residua convert {harmless(argument)} --network NAME"
+        raise Refused("a pickled file is a program, and is not opened here", str(path), fix)
+    if not path.is_dir():
+        return Model(open_weights(path), None, place(path))
+    run = RunDirectory.open(path)
+    if not run.weights.exists():
+        fix = f"train it to the end of an epoch: residua resume {place(run.path)}"
+        raise BadData("the run has no weights yet", place(run.path), fix)
+    return Model(open_weights(run.path), run, run.path.name)

@@ -40,7 +40,7 @@ def demo(
         "digits", layers=[("flag", {key: value for key, value in layer.items() if value})]
     )
     found = inspected(job.dataset, None, terminal)
-    terminal.say(f"{len(found.problems)} problems")
+    terminal.say(f"{len(found.problems)} problems" if found.problems else "nothing is wrong")
 
     head("train", "residua train digits", terminal)
     introduce(job, terminal)

@@ -24,6 +24,7 @@ from residua.commands.terminal import (
     place,
 )
 from residua.errors import Refused
+from residua.words import percent
 
 if TYPE_CHECKING:
     from residua.predictor import Answer
@@ -138,8 +139,8 @@ def tell(row: dict[str, Any], widths: tuple[int, int], terminal: Terminal) -> No
     terminal.tell(
         padded(harmless(row["name"]), widths[0]) + "  ",
         (padded(row["label"] or "unsure", widths[1]), EMPHASIS if sure else WARNING),
-        (f"  {row['score']:>6.1%}" if sure else "", GOOD),
-        ("".join(f"   {other['label']} {other['score']:.1%}" for other in others), QUIET),
+        (f"  {percent(row['score'], 1):>7}" if sure else "", GOOD),
+        ("".join(f"   {other['label']} {percent(other['score'], 1)}" for other in others), QUIET),
     )
 
 

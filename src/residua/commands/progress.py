@@ -36,6 +36,9 @@ def watch(job: Job, run: RunDirectory, terminal: Terminal) -> Evaluation | None:
                         telling.epoch(event)
                     case Saved():
                         terminal.say((f"saved step={event.step} path={event.path}", QUIET))
+                        if event.step >= telling.steps:
+                            terminal.close()
+                            terminal.live("reading the test images once, and drawing the report")
                     case Note():
                         terminal.say((event.text, WARNING))
                     case workflow.Finished():
@@ -54,16 +57,17 @@ class Telling:
         self.terminal = terminal
         batch = job.recipe.batch or len(job.task.train)
         self.per_epoch = steps_per_epoch(job.task.train, batch)
-        self.epochs = 0
+        self.epochs = self.steps = 0
         self.spoke = time.monotonic()
 
     def advance(self, event: Advance) -> None:
         """A step was taken: change the live line, or add to a log that has long been silent."""
+        self.steps = event.steps
         self.epochs = max(1, -(-event.steps // self.per_epoch))
         share = (event.step - (event.epoch - 1) * self.per_epoch) / self.per_epoch
         line = (
-            f"epoch {event.epoch}/{self.epochs}  {share:.0%}  "
-            f"{event.images_per_second:,.0f} img/s  loss {event.loss:.3g}  "
+            f"epoch {event.epoch}/{self.epochs}  {percent(share, 0):>5}  "
+            f"{event.images_per_second:,.0f} img/s  loss {event.loss:.3f}  "
             f"{clock(event.seconds_left)} left"
         )
         self.terminal.live(line)

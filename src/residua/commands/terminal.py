@@ -81,7 +81,7 @@ class Terminal:
     def live(self, text: str) -> None:
         """Replace the live line, not more often than an eye can follow."""
         now = time.monotonic()
-        if not self.lively or now - self._shown < REFRESH:
+        if self.quiet or not self.lively or now - self._shown < REFRESH:
             return
         self._shown = now
         if self._live is None:

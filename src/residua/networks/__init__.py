@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from residua.errors import Refused, unknown
+import torch
+
+from residua.errors import Refused, suggestion, unknown
 from residua.networks import initialize, residual
 from residua.networks.network import Network, Size
 
@@ -127,7 +129,10 @@ def build(
             "a network needs at least one class and one channel",
             where=f"received classes={classes}, channels={channels}",
         )
-    network = family.build(name, Size(depth, classes, channels), options)
+    device = torch.get_default_device()
+    with torch.device("meta"):  # torch's own initial weights would be drawn for nothing
+        network = family.build(name, Size(depth, classes, channels), options)
+    network.to_empty(device=device)
     initialize.he(network, seed)
     if zero_init:
         initialize.zero_last_scale(network)
@@ -153,7 +158,7 @@ def parse_options(name: str, parts: list[str], family: Family) -> dict[str, str]
         option, _, value = SHORT.get(part.lower(), part).partition("=")
         if value not in family.options.get(option, ()):
             known = [f"{key}={value}" for key, values in family.options.items() for value in values]
-            error = unknown("option", part, known)
-            raise Refused(error.what, where=f"network {name}", fix=f"known: {', '.join(known)}")
+            fix = f"{suggestion(name, names())} known: {', '.join(known)}".strip()
+            raise Refused(f'no option named "{part}"', where=f"network {name}", fix=fix)
         options[option] = value
     return options

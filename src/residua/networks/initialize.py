@@ -27,7 +27,7 @@ def he(network: nn.Module, seed: int) -> None:
         elif isinstance(module, nn.Linear):
             normal(module.weight, math.sqrt(1 / module.in_features), seed, name)
         elif isinstance(module, nn.BatchNorm2d):
-            nn.init.ones_(module.weight)
+            module.reset_parameters()
         bias = getattr(module, "bias", None)
         if isinstance(bias, Tensor):
             nn.init.zeros_(bias)

@@ -253,7 +253,8 @@ def imagenet(join: str, name: str, size: Size, options: Mapping[str, str]) -> Ne
         raise Refused(
             f"there is no {depth}-layer network in the paper's table 1",
             where=f"network {name}",
-            fix=f"choose a depth of {', '.join(map(str, IMAGENET_BLOCKS))}; nearest is {nearest}",
+            fix=f"choose a depth of {', '.join(map(str, IMAGENET_BLOCKS))}; nearest is {nearest}; "
+            "names that end in -cifar are networks for small images",
         )
     branch = "basic" if depth < 50 else f"bottleneck-{options['stride']}"
     widths = [(64 if depth < 50 else 256) * 2**stage for stage in range(4)]

@@ -20,7 +20,7 @@ from residua.datasets import Dataset
 from residua.errors import BadData
 from residua.evaluate import Evaluation
 from residua.execution import Execution, execution
-from residua.networks import Network
+from residua.networks.network import Network
 from residua.predictor import Answer, Prediction, Predictor
 from residua.prepare import prepare
 from residua.recipes import Recipe

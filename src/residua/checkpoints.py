@@ -27,7 +27,7 @@ from torch import Tensor
 from residua import durable, networks
 from residua.errors import BadData, ResiduaError
 from residua.images import Preprocessing
-from residua.networks import Network
+from residua.networks.network import Network
 
 FORMAT = "residua-1"
 HEADER_LIMIT = 4_000_000  # bytes

@@ -19,8 +19,8 @@ from residua.datasets.memory import in_memory
 from residua.errors import BadData, Refused
 from residua.execution import Execution, cores, execution, fast_bf16
 from residua.images import Preprocessing
-from residua.networks import Network
 from residua.networks.graph import graph
+from residua.networks.network import Network
 from residua.recipes import Facts, Recipe
 from residua.schedule import planned
 from residua.train import Task, step_seconds

@@ -25,7 +25,7 @@ from residua.execution import Execution
 from residua.images import Preprocessing
 from residua.interrupt import Interrupt, stopped
 from residua.learner import Learner, make_learner, precise_norms
-from residua.networks import Network
+from residua.networks.network import Network
 from residua.optimizers import learning_rate
 from residua.recipes import Recipe
 from residua.runs import RunDirectory
@@ -259,8 +259,9 @@ def close_epoch(job: Training, number: int) -> Epoch:
         keys = ("split", "step", "epoch", "loss", "error")
         values = ("validation", position.step, number, loss, error)
         rows.append(dict(zip(keys, values, strict=True)))
-        best = position.best is None or error <= position.best["error"]
-        if best:
+        lowest = position.best["error"] if position.best else 2.0
+        best = error < lowest
+        if error <= lowest:  # of equals the later one, which has learned for longer
             position.best = {"epoch": number, "error": error}
             if recipe.select == "best":
                 write_selected(job, rows[-1])

@@ -2,7 +2,7 @@
 
 begin       make the directory of a new run, or
 reopen      take one up again
-follow      train in it, then settle it: test once, draw, report
+follow      train in it, test once, draw and report
 """
 
 import csv
@@ -37,7 +37,7 @@ WORST = 24  # mistakes on the picture sheet
 
 
 class Finished(NamedTuple):
-    """The run is settled; the evaluation is None where the data has no test split."""
+    """The run is complete; the evaluation is None where the data has no test split."""
 
     evaluation: Evaluation | None
 
@@ -115,7 +115,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> str:
 def follow(
     job: Job, run: RunDirectory, interrupt: Interrupt | None = None
 ) -> Iterator[Event | Finished]:
-    """Train in a run directory and settle it, telling what happens on the way.
+    """Train in a run directory, test once, draw and report, telling what happens on the way.
 
     Raises:
         Locked: another process writes there.
@@ -123,16 +123,20 @@ def follow(
     """
     with run.lock():
         began = time.monotonic()
+        before = run.info().get("seconds", 0.0)
         run.update({"status": "running"})
         try:
             yield from train(job.task, job.recipe, run, job.execution, interrupt)
-            finished = settle(job, run)
+            tested = test_once(job, run)
         except BaseException as error:
             run.update({"status": status_after(error), "ended": now()})
             raise
-        seconds = run.info().get("seconds", 0) + time.monotonic() - began
-        run.update({"status": "done", "ended": now(), "seconds": round(seconds, 1)})
-    yield finished
+        seconds = round(before + time.monotonic() - began, 1)
+        run.update({"status": "done", "ended": now(), "seconds": seconds, "best": best(run)})
+        rows = run.metrics()
+        plots.save(partial(plots.curves, rows), run.figures, "curves", rows)
+        write_report(run)
+    yield Finished(tested)
 
 
 def status_after(error: BaseException) -> str:
@@ -145,18 +149,22 @@ def status_after(error: BaseException) -> str:
             return "failed"
 
 
-def settle(job: Job, run: RunDirectory) -> Finished:
-    """Read the test split once with the selected weights, and write all that a person reads."""
-    tested = None
-    if "test" in job.dataset.splits:
-        weights = checkpoints.read_weights(run.weights)
-        workers = job.recipe.workers or 0
-        tested = evaluate(weights, job.dataset, "test", "single", plain(job.execution), workers)
-        keep(tested, run, job.dataset, "the end of training")
-    rows = run.metrics()
-    plots.save(partial(plots.curves, rows), run.figures, "curves", rows)
-    write_report(run)
-    return Finished(tested)
+def test_once(job: Job, run: RunDirectory) -> Evaluation | None:
+    """Ask the selected weights about the test split, where the data has one."""
+    if "test" not in job.dataset.splits:
+        return None
+    weights = checkpoints.read_weights(run.weights)
+    workers = job.recipe.workers or 0
+    tested = evaluate(weights, job.dataset, "test", "single", plain(job.execution), workers)
+    keep(tested, run, job.dataset, "the end of training")
+    return tested
+
+
+def best(run: RunDirectory) -> dict[str, Any] | None:
+    """The epoch of the lowest validation error, the later one of equals."""
+    rows = [row for row in run.metrics() if row["split"] == "validation"]
+    lowest = min(rows, key=lambda row: (row["error"], -row["epoch"]), default=None)
+    return lowest and {"epoch": lowest["epoch"], "error": lowest["error"]}
 
 
 def plain(run_on: Execution) -> Execution:
@@ -224,7 +232,9 @@ def keep(tested: Evaluation, run: RunDirectory, dataset: Dataset, why: str) -> N
     table.writerows(rows)
     run.write_text("predictions.csv", file.getvalue())
     reads = run.info().get("test_reads", [])
-    run.update({"test_reads": [*reads, {"when": now(), "why": why, "error": tested.error}]})
+    read = {"why": why, "weights": tested.weights, "error": tested.error}
+    if tested.split == "test" and read not in reads:  # a resumed run reads the same again
+        run.update({"test_reads": [*reads, read]})
     draw = partial(plots.confusion, tested.confusion, tested.classes)
     plots.save(draw, run.figures, "confusion")
     draw_mistakes(tested, run, dataset.splits[tested.split])

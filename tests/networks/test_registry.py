@@ -8,7 +8,8 @@ from torch import nn
 
 from residua import networks
 from residua.errors import Refused
-from residua.networks import NETWORKS, Network
+from residua.networks import NETWORKS
+from residua.networks.network import Network
 
 DEAR = ("110", "101", "152")  # these run without data only
 GIANTS = ("1202", "1001")  # nor do these, more than a few times

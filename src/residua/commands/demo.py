@@ -45,14 +45,14 @@ def demo(
     head("train", "residua train digits", terminal)
     introduce(job, terminal)
     run = workflow.begin(job, Path(runs), terminal.command)
-    tested = progress.watch(job, run, terminal)
+    progress.watch(job, run, terminal)
 
     where = place(run.path)
     head("predict", f"residua predict {where} {where}/pictures", terminal)
     answers = read_back(run.path, job.dataset, terminal)
 
     head("result", f"residua evaluate {where}; residua report {where}", terminal)
-    told = progress.ending(run, tested, terminal)
+    told = progress.ending(run, terminal)
     terminal.answer(told | {"predictions": answers, "problems": len(found.problems)})
 
 

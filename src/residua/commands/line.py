@@ -14,8 +14,8 @@ from typing import Any
 from cyclopts import App, CycloptsError, Group
 
 from residua.commands import VERBS, manual
-from residua.commands.terminal import FLAGS, Terminal, harmless
-from residua.commands.usage import refusal
+from residua.commands.terminal import FLAGS, Terminal
+from residua.commands.usage import no_flag, refusal
 from residua.errors import OutOfResources, Refused, ResiduaError, unknown
 from residua.interrupt import Interrupt
 
@@ -80,7 +80,7 @@ def obey(words: Sequence[str], terminal: Terminal) -> int:
         return 0
     if verb not in VERBS:
         if verb.startswith("-"):
-            raise Refused(f'"{harmless(verb)}" stands before the verb', fix="residua VERB FLAGS")
+            raise no_flag(verb, "", ["--help", "--version"])
         error = unknown("verb", verb, VERBS)
         raise Refused(error.what, fix=f"{error.fix}; see residua --help")
     command, arguments = parse(verb, words[1:], terminal)

@@ -11,7 +11,7 @@ from residua.commands import VERBS
 from residua.commands.terminal import EMPHASIS, QUIET, Terminal
 
 VALUES = {"STR": "NAME", "INT": "N", "FLOAT": "X"}  # a type as a person reads it
-NAMES = 34  # columns that names may take before their description
+NAMES = 30  # columns that names may take before their description
 EPILOGUE = "Every verb also takes --json (one JSON object on stdout), --quiet and --debug."
 
 
@@ -42,7 +42,8 @@ def panel(console: Console, options: ConsoleOptions, panel: Any) -> None:
         about = getattr(entry.description, "primary_renderable", entry.description) or ""
         grid.add_row(names(entry), Text(" ".join(str(about).split())))
     console.print(Text(panel.title, style=EMPHASIS + " underline"))
-    console.print(Padding(grid, (0, 0, 1, 2)), soft_wrap=False)
+    console.print(Padding(grid, (0, 0, 0, 2)), soft_wrap=False)
+    console.print()
 
 
 def names(entry: Any) -> Text:

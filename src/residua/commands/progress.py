@@ -9,18 +9,19 @@ from residua.checkpoints import read_weights
 from residua.commands.results import headline
 from residua.commands.terminal import EMPHASIS, GOOD, QUIET, WARNING, Terminal, place
 from residua.errors import Stopped
-from residua.evaluate import Evaluation
 from residua.interrupt import Interrupt
 from residua.prepare import Job
 from residua.runs import RunDirectory
 from residua.train import Advance, Epoch, Note, Saved
 from residua.words import duration, percent
 
+TESTED = "evaluations/single.json"  # what the end of a training writes
+LONG = ("per_class", "confusion")  # left out of the answer
 SILENCE = 60  # seconds without a line in a log, where no live line shows that it goes on
 
 
-def watch(job: Job, run: RunDirectory, terminal: Terminal) -> Evaluation | None:
-    """Follow a training to its end and tell it; return the evaluation on the test split.
+def watch(job: Job, run: RunDirectory, terminal: Terminal) -> None:
+    """Follow a training to its end and tell it.
 
     Raises:
         Stopped: a signal came; the error says how to go on.
@@ -41,13 +42,10 @@ def watch(job: Job, run: RunDirectory, terminal: Terminal) -> Evaluation | None:
                             terminal.live("reading the test images once, and drawing the report")
                     case Note():
                         terminal.say((event.text, WARNING))
-                    case workflow.Finished():
-                        return event.evaluation
     except Stopped as error:
         raise Stopped(error.what, place(run.path), f"residua resume {place(run.path)}") from error
     finally:
         terminal.close()
-    return None
 
 
 class Telling:
@@ -95,12 +93,13 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def ending(run: RunDirectory, tested: Evaluation | None, terminal: Terminal) -> dict[str, Any]:
+def ending(run: RunDirectory, terminal: Terminal) -> dict[str, Any]:
     """Tell what came of a run, where it is and what to do next; return it for a program."""
-    info = run.info()
-    terminal.say()
-    chosen, where = read_weights(run.weights).metrics, place(run.path)
+    info, chosen, where = run.info(), read_weights(run.weights).metrics, place(run.path)
+    measured = (run.path / TESTED).is_file()
+    tested = run.read_json(TESTED) if measured else {}
     validation = f", validation error {percent(chosen['error'])}" if "error" in chosen else ""
+    terminal.say()
     terminal.facts(
         [
             ("test error", headline(tested) if tested else ""),
@@ -117,5 +116,5 @@ def ending(run: RunDirectory, tested: Evaluation | None, terminal: Terminal) -> 
         "weights": str(run.weights),
         "report": str(run.path / "report.html"),
         "status": info.get("status"),
-        "test": tested.summary() if tested else None,
+        "test": {key: value for key, value in tested.items() if key not in LONG} or None,
     }

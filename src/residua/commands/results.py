@@ -1,5 +1,8 @@
 """An evaluation as it is told."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from residua.commands.terminal import EMPHASIS, QUIET, Part, Terminal
 from residua.evaluate import Evaluation
 from residua.words import interval, percent
@@ -7,11 +10,12 @@ from residua.words import interval, percent
 WORST = 5  # classes that are listed
 
 
-def headline(tested: Evaluation) -> Part:
+def headline(tested: Mapping[str, Any]) -> Part:
     """The error, how sure it is, and what was counted."""
+    low, high = tested["interval"]
     return (
-        f"{percent(tested.error)}  (95 % interval {interval(*tested.interval, tested.total)} %; "
-        f"{tested.wrong:,} of {tested.total:,} wrong)",
+        f"{percent(tested['error'])}  (95 % interval {interval(low, high, tested['total'])} %; "
+        f"{tested['wrong']:,} of {tested['total']:,} wrong)",
         EMPHASIS,
     )
 
@@ -21,7 +25,7 @@ def details(tested: Evaluation, terminal: Terminal) -> None:
     numbers = tested.to_dict()
     terminal.facts(
         [
-            ("error", headline(tested)),
+            ("error", headline(numbers)),
             ("top-5 error", percent(tested.top5_error) if len(tested.classes) > 5 else ""),
             ("calibration error", percent(numbers["calibration_error"])),
         ]

@@ -28,11 +28,11 @@ def resume(
     directory = open_run(run)
     if directory.info().get("status") == "done":
         terminal.say("the run has ended; nothing is left to do")
-        terminal.answer(progress.ending(directory, None, terminal))
+        terminal.answer(progress.ending(directory, terminal))
         return
     terminal.live(f"reading the data of {run}")
     directory, job = workflow.reopen(Path(run))
     terminal.close()
     terminal.say((place(directory.path), EMPHASIS))
-    tested = progress.watch(job, directory, terminal)
-    terminal.answer(progress.ending(directory, tested, terminal))
+    progress.watch(job, directory, terminal)
+    terminal.answer(progress.ending(directory, terminal))

@@ -8,8 +8,8 @@ from residua.commands.terminal import EMPHASIS, Terminal
 from residua.words import count
 
 if TYPE_CHECKING:
-    from residua.networks import Network
     from residua.networks.graph import Row
+    from residua.networks.network import Network
 
 SMALL, LARGE = 32, 224  # pixels that networks for small images and for photographs are made for
 

@@ -49,8 +49,8 @@ def train(
         return
     run = workflow.begin(job, Path(flags.runs or "runs"), terminal.command)
     terminal.say((place(run.path), EMPHASIS))
-    tested = progress.watch(job, run, terminal)
-    terminal.answer(progress.ending(run, tested, terminal))
+    progress.watch(job, run, terminal)
+    terminal.answer(progress.ending(run, terminal))
 
 
 def wanted(flags: Flags) -> tuple[str, Layers]:

@@ -58,11 +58,10 @@ def kinds(target: Any) -> tuple[Any, ...]:
 def no_flag(flag: str, verb: str, flags: Collection[str]) -> Refused:
     """The error for a flag that the verb does not have."""
     flag = flag.partition("=")[0]
-    long = [name for name in flags if name.startswith("--")]
-    nearest = suggestion("--" + flag.lstrip("-"), [*long, *FLAGS])
-    return Refused(
-        f'no flag "{harmless(flag)}"', f"residua {verb}", nearest or f"see residua {verb} --help"
-    )
+    known = [name.removeprefix("--") for name in (*flags, *FLAGS) if name.startswith("--")]
+    nearest = suggestion(flag.lstrip("-"), known).replace('"', '"--', 1)
+    where = f"residua {verb}".rstrip()
+    return Refused(f'no flag "{harmless(flag)}"', where, nearest or f"see {where} --help")
 
 
 def surplus(word: str, verb: str, flags: Collection[str]) -> Refused:

@@ -11,26 +11,48 @@ A name is a family with its depth, and any number of options:
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, NamedTuple
 
 from residua.errors import Refused, suggestion, unknown
-from residua.networks import initialize, residual
-from residua.networks.network import Network, Size
 
-__all__ = ["NETWORKS", "Family", "Network", "build", "names"]
+if TYPE_CHECKING:  # names are checked before the seconds that loading torch takes
+    from residua.networks.network import Network, Size
+
+__all__ = ["NETWORKS", "Family", "build", "names", "parse"]
+
+Build = Callable[[str, "Size", Mapping[str, str]], "Network"]
 
 
 class Family(NamedTuple):
     """A row of the registry: how to build a network, and what may vary in it."""
 
-    build: Callable[[str, Size, Mapping[str, str]], Network]
+    build: Build
     depths: tuple[int, ...]  # those that the papers use; others may be possible
     options: Mapping[str, tuple[str, ...]]  # name -> values, the default first
     classes: int
     about: str
+
+
+def imagenet(join: str) -> Build:
+    """Networks for photographs whose blocks join as `join` says, a key of residual.JOINS."""
+
+    def build(name: str, size: "Size", options: Mapping[str, str]) -> "Network":
+        from residua.networks import residual
+
+        return residual.imagenet(join, name, size, options)
+
+    return build
+
+
+def cifar(join: str) -> Build:
+    """The same for small images."""
+
+    def build(name: str, size: "Size", options: Mapping[str, str]) -> "Network":
+        from residua.networks import residual
+
+        return residual.cifar(join, name, size, options)
+
+    return build
 
 
 IMAGENET = {"shortcut": ("B", "A", "C"), "stride": ("1x1", "3x3")}
@@ -39,42 +61,42 @@ CIFAR_BOTTLENECK = {"shortcut": ("B", "A", "C"), "branch": ("bottleneck", "basic
 
 NETWORKS: dict[str, Family] = {
     "plain{depth}": Family(
-        partial(residual.imagenet, "plain"),
+        imagenet("plain"),
         depths=(18, 34),
         options=IMAGENET,
         classes=1000,
         about="stacked convolutions, the residual networks' plain twins (He et al. 2016a)",
     ),
     "resnet{depth}": Family(
-        partial(residual.imagenet, "residual"),
+        imagenet("residual"),
         depths=(18, 34, 50, 101, 152),
         options=IMAGENET,
         classes=1000,
         about="residual networks for photographs (He et al. 2016a, table 1)",
     ),
     "preact{depth}": Family(
-        partial(residual.imagenet, "preact"),
+        imagenet("preact"),
         depths=(18, 34, 50, 101, 152),
         options=IMAGENET,
         classes=1000,
         about="the same with pre-activation (He et al. 2016b)",
     ),
     "plain{depth}-cifar": Family(
-        partial(residual.cifar, "plain"),
+        cifar("plain"),
         depths=(20, 32, 44, 56, 110),
         options=CIFAR,
         classes=10,
         about="plain networks of 6n+2 layers for small images (He et al. 2016a, section 4.2)",
     ),
     "resnet{depth}-cifar": Family(
-        partial(residual.cifar, "residual"),
+        cifar("residual"),
         depths=(20, 32, 44, 56, 110, 1202),
         options=CIFAR,
         classes=10,
         about="residual networks of 6n+2 layers for small images (He et al. 2016a, table 6)",
     ),
     "preact{depth}-cifar": Family(
-        partial(residual.cifar, "preact"),
+        cifar("preact"),
         depths=(164, 1001),
         options=CIFAR_BOTTLENECK,
         classes=10,
@@ -109,7 +131,7 @@ def build(
     *,
     seed: int = 0,
     zero_init: bool = False,
-) -> Network:
+) -> "Network":
     """Build a network with He-initialized weights.
 
     Args:
@@ -122,6 +144,11 @@ def build(
     Raises:
         Refused: no such family, depth, option or value; the message names the nearest.
     """
+    import torch
+
+    from residua.networks import initialize
+    from residua.networks.network import Size
+
     family, depth, options = parse(name)
     classes = family.classes if classes is None else classes
     if classes < 1 or channels < 1:

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from residua.errors import BadData, Refused, unknown
-from residua.networks import NETWORKS, SHORT, Family, Network, build
+from residua.networks import NETWORKS, SHORT, Family, build
+from residua.networks.network import Network
 
 NAMES = (
     (r"features\.stem\.conv\.", "conv1."),

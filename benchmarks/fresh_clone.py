@@ -1,0 +1,43 @@
+"""What a newcomer waits for: wall time and disk of each make target in a fresh clone.
+
+    python benchmarks/fresh_clone.py
+"""
+
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from record import ROOT, record
+
+
+def size(folder: Path) -> int:
+    """Bytes on disk."""
+    done = subprocess.run(["du", "-s", "-B1", str(folder)], capture_output=True, text=True)
+    return int(done.stdout.split()[0])
+
+
+def main() -> None:
+    measured = {}
+    for target in ("demo", "test"):
+        with tempfile.TemporaryDirectory() as place:
+            clone = Path(place, "residua")
+            subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+            rounds = []
+            for _ in range(2):
+                began = time.monotonic()
+                done = subprocess.run(["make", target], cwd=clone, capture_output=True, text=True)
+                rounds.append(round(time.monotonic() - began, 1))
+                if done.returncode:
+                    raise SystemExit(done.stdout + done.stderr)
+            measured[f"make {target}"] = {
+                "first_seconds": rounds[0],
+                "second_seconds": rounds[1],
+                "megabytes": round(size(clone) / 1e6),
+                "last_line": done.stdout.strip().splitlines()[-1],
+            }
+    record("fresh-clone", measured)
+
+
+if __name__ == "__main__":
+    main()

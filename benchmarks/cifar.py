@@ -1,6 +1,6 @@
 """The test error of a network trained on CIFAR-10 for a given time, as `residua train` reports it.
 
-    python benchmarks/cifar.py CIFAR10 --network resnet20-cifar --time 15m --seeds 0
+python benchmarks/cifar.py CIFAR10 --network resnet20-cifar --time 15m --seeds 0
 """
 
 import argparse

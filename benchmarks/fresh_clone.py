@@ -1,6 +1,6 @@
 """What a newcomer waits for: wall time and disk of each make target in a fresh clone.
 
-    python benchmarks/fresh_clone.py
+python benchmarks/fresh_clone.py
 """
 
 import subprocess

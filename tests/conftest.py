@@ -1,15 +1,26 @@
-"""What several tests share: one thread of torch, and the real data where a machine has it."""
+"""What several tests share: one thread of torch, a finished run, and the real data if it is here."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+import tiny
+from residua import api, workflow
+
 torch.set_num_threads(1)  # the tests run in parallel processes, and sums keep their order
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_FILES = ("cifar-10-binary.tar.gz", "weights/cifar-resnet20-option-a.th")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Undo what a test that runs a network on all cores leaves behind."""
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +31,13 @@ def shared_data() -> Path:
     if missing:
         pytest.skip(f"no {missing[0]} in {folder}; set RESIDUA_DATA to a folder that has it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> api.Run:
+    """A run on the bundled digits, trained, tested and reported; not to be written to."""
+    job = tiny.job("digits", epochs=2, batch=64)
+    run = workflow.begin(job, tmp_path_factory.mktemp("runs"), ["test"])
+    for _ in workflow.follow(job, run):
+        pass
+    return api.Run(run)

@@ -24,7 +24,7 @@ class Plan:
         """The progress of `step`, whose exact end is 1."""
         if step >= self.steps:
             return 1.0
-        share = (step - self.start) / (self.steps - self.start)
+        share = max(0, step - self.start) / (self.steps - self.start)
         return self.progress + share * (1 - self.progress)
 
     def replanned(self, step: int, seconds: float, budget: float) -> "Plan":

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from residua import networks
 from residua.errors import BadData, Refused, suggestion, unknown
 from residua.recipes import RECIPES, Recipe
 
@@ -35,7 +36,7 @@ def resolve(
         The recipe, and where each setting came from.
 
     Raises:
-        Refused: an unknown recipe or setting, or a value of the wrong type or range.
+        Refused: an unknown recipe, setting or network, or a value of the wrong type or range.
     """
     given = {name: value for _, layer in layers for name, value in layer.items()}
     if recipe == "auto":
@@ -52,6 +53,8 @@ def resolve(
         changes: dict[str, Any] = silenced(values) | values
         result = replace(result, **changes)
         sources |= dict.fromkeys(values, source)
+    if result.network is not None:
+        networks.parse(result.network)
     return result, sources
 
 
@@ -82,15 +85,19 @@ def read_config(path: Path) -> tuple[str | None, dict[str, Any]]:
         table = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise BadData(f"the configuration cannot be read: {error.strerror}", str(path)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadData(f"the configuration is malformed: {error}", str(path)) from error
     if not isinstance(table, dict):
         raise BadData("the configuration is not a table of settings", str(path))
     settings = table.get("settings", table)
     if not isinstance(settings, dict):
         raise BadData('"settings" is not a table', str(path))
+    if "settings" in table and (strange := table.keys() - {"recipe", "settings", "sources"}):
+        raise BadData(f'"{min(strange)}" stands beside "settings", not in it', str(path))
     settings = dict(settings)
     recipe = settings.pop("recipe", table.get("recipe"))
+    if not isinstance(recipe, str | None):
+        raise BadData(f"the recipe must be a name, not {recipe!r}", str(path))
     return recipe, settings
 
 
@@ -126,6 +133,8 @@ def as_kind(kind: Any, value: Any, name: str) -> Any:
         return value if value in choices else None
     if get_origin(kind) is tuple:
         parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            return None
         numbers = [number(float, part) for part in parts]
         return tuple(numbers) if None not in numbers else None
     if kind is bool:
@@ -145,14 +154,17 @@ def choices_of(kind: Any) -> tuple[Any, ...]:
 
 def number(kind: type, value: Any) -> Any:
     try:
-        exact = float(value)
-    except (TypeError, ValueError):
+        near = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
-    if isinstance(value, bool) or not math.isfinite(exact):
+    if isinstance(value, bool) or not math.isfinite(near):
         return None
-    if kind is int:
-        return int(exact) if exact == int(exact) else None
-    return exact
+    if kind is float:
+        return near
+    try:
+        return int(str(value))  # a float would round a seed above 2^53
+    except ValueError:
+        return int(near) if near == int(near) else None  # such as 64.0 or "1e3"
 
 
 def duration(value: Any) -> float | None:

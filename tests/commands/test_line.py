@@ -84,7 +84,7 @@ def test_help_shows_fifteen_everyday_flags_first(residua: Call) -> None:
         (["train", "digits", "--network", "resnet21-cifar"], ["6n+2"]),
         (["train", "digts"], ['no data set or path "digts"', 'did you mean "digits"?']),
         (["list", "network"], ['did you mean "networks"?']),
-        (["show", "resnet51"], ['did you mean "resnet50"?']),
+        (["show", "resnet50-cifr"], ['did you mean "resnet56-cifar"?']),
         (["download", "cifar11"], ['did you mean "cifar10"?']),
         (["show", "resnet18", "--size", "big"], ["--size must be a whole number"]),
         (["--jsn"], ['no flag "--jsn"', 'did you mean "--json"?']),

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
@@ -15,17 +15,18 @@ from residua.commands import terminal as module
 from residua.commands.terminal import Terminal, finite, harmless, padded
 
 
-@pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[bytes]]:
-    """A terminal of 80 columns as standard output, and what it receives."""
+@contextmanager
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """A terminal of 80 columns as standard output; yields what tells what it received."""
     ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "80")
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     with open(theirs, "w") as out, open(ours, "rb", buffering=0) as received:
         monkeypatch.setattr(sys, "stdout", out)
-        yield received
+        yield lambda: (received.read(100_000) or b"").decode()
 
 
 @given(st.text())
@@ -81,15 +82,17 @@ def test_a_pipe_gets_no_live_line_and_no_color(
 
 
 def test_a_terminal_gets_a_live_line_that_goes_away(
-    screen: IO[bytes], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "REFRESH", 0.0)
-    terminal = Terminal()
-    terminal.live("epoch 1/2  " + "x" * 100)
-    terminal.live("epoch 2/2")
-    terminal.say(("done", "green"))
-    terminal.close()
-    text = os.read(screen.fileno(), 10_000).decode()
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with screen(monkeypatch) as received:
+        terminal = Terminal()
+        terminal.live("epoch 1/2  " + "x" * 100)
+        terminal.live("epoch 2/2")
+        terminal.say(("done", "green"))
+        terminal.close()
+        text = received()
     assert "epoch 1/2" in text
     assert "\r\x1b[2Kepoch 2/2" in text
     assert "\x1b[32mdone\x1b[0m\r\n" in text
@@ -97,10 +100,11 @@ def test_a_terminal_gets_a_live_line_that_goes_away(
     assert "x" * 80 not in text
 
 
-def test_no_color(screen: IO[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    Terminal().say(("done", "green"))
-    assert "32m" not in os.read(screen.fileno(), 10_000).decode()
+    with screen(monkeypatch) as received:
+        Terminal().say(("done", "green"))
+        assert received() == "done\r\n"
 
 
 def test_a_reader_who_goes_away_does_not_end_the_work() -> None:

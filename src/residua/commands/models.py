@@ -1,12 +1,14 @@
 """Which of a verb's arguments is a trained network, and which is data."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from residua.checkpoints import Weights, open_weights
 from residua.commands.terminal import harmless, place
 from residua.errors import BadData, Refused
 from residua.runs import RunDirectory
+
+if TYPE_CHECKING:  # an argument is told apart before torch is loaded
+    from residua.checkpoints import Weights
 
 PICKLED = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th"}
 
@@ -14,7 +16,7 @@ PICKLED = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th"}
 class Model(NamedTuple):
     """A trained network, and the run that it comes from if it comes from one."""
 
-    weights: Weights
+    weights: "Weights"
     run: RunDirectory | None
     name: str
 
@@ -45,6 +47,8 @@ def open_model(argument: str) -> Model:
         Refused: the argument is neither, or needs to be converted first.
         BadData: the weights cannot be used.
     """
+    from residua.checkpoints import open_weights
+
     path = Path(argument)
     if not path.exists():
         fix = "give a run's folder or a .safetensors file"

@@ -33,9 +33,10 @@ def show(
         classes: number of classes that the network tells apart
         all: every operation by its path, instead of like blocks in one row
     """
+    built, usual = chosen(network, classes)
+
     from residua.networks.graph import graph, rows
 
-    built, usual = chosen(network, classes)
     size = usual if size is None else size
     drawn = graph(built, (built.channels, size, size))
     lines = rows(drawn, fold=not all)

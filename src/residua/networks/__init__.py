@@ -144,12 +144,13 @@ def build(
     Raises:
         Refused: no such family, depth, option or value; the message names the nearest.
     """
+    family, depth, options = parse(name)
+
     import torch
 
     from residua.networks import initialize
     from residua.networks.network import Size
 
-    family, depth, options = parse(name)
     classes = family.classes if classes is None else classes
     if classes < 1 or channels < 1:
         raise Refused(

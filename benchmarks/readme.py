@@ -1,0 +1,87 @@
+"""Put the measured numbers into README.md, between its two marks.
+
+python benchmarks/readme.py
+"""
+
+import json
+from typing import Any
+
+from record import RESULTS, ROOT
+
+BEGIN, END = "<!-- results: python benchmarks/readme.py -->", "<!-- end of results -->"
+README = ROOT / "README.md"
+
+
+def load(name: str) -> dict[str, Any]:
+    """A file of results/."""
+    table: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return table
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """What was measured, the value, and the file that tells how."""
+    published, trained = load("published-resnet20"), load("cifar10-resnet20-cifar-15m")
+    clone, kill, answers = load("fresh-clone"), load("kill"), load("answers")
+    weights, run = published["measured"], trained["measured"]["runs"][0]
+    demo, test = (clone["measured"][f"make {target}"] for target in ("demo", "test"))
+    low, high = run["interval"]
+    return [
+        (
+            "ResNet-20 weights published by others, CIFAR-10 test error, single view",
+            f"{percent(weights['error'])} ({weights['wrong']} of {weights['total']:,})",
+            "published-resnet20",
+        ),
+        (
+            f"ResNet-20 on CIFAR-10 after 15 minutes, {trained['machine']['cores']} cores "
+            "(the paper's, after 64k iterations: 8.75 %)",
+            f"{percent(run['error'])} ({percent(low)} to {percent(high)}), one seed",
+            "cifar10-resnet20-cifar-15m",
+        ),
+        (
+            "Killed with signal 9 at random moments and resumed each time",
+            f"{kill['measured']['kills']} times, "
+            + ("the same bits" if kill["measured"]["equal"] else "OTHER BITS"),
+            "kill",
+        ),
+        (
+            "`make demo` in a fresh clone, set-up included; a second time",
+            f"{demo['first_seconds']:.0f} s; {demo['second_seconds']:.0f} s; "
+            f"{demo['megabytes']:,} MB",
+            "fresh-clone",
+        ),
+        ("`make test` in a fresh clone", f"{test['first_seconds']:.0f} s", "fresh-clone"),
+        (
+            "`residua --help`; a misspelled network",
+            "; ".join(f"{answers['measured'][key]['median']:.2f} s" for key in ("help", "network")),
+            "answers",
+        ),
+    ]
+
+
+def table() -> str:
+    """The block for the README."""
+    machine = load("cifar10-resnet20-cifar-15m")["machine"]
+    lines = [
+        f"On {machine['cores']} cores of an {machine['processor']}; each file in `results/` holds "
+        "the command, commit and versions.",
+        "",
+        "| measured | value | results/ |",
+        "|---|---|---|",
+        *(f"| {what} | {value} | `{name}.json` |" for what, value, name in rows()),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
+    print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -10,12 +10,13 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from residua import augment, images
-from residua.datasets.dataset import Split
+from residua.datasets.dataset import Pixels, Split
 from residua.errors import BadData, OutOfResources
 from residua.images import Preprocessing
 from residua.recipes import Recipe
@@ -95,7 +96,7 @@ def statistics(preprocessing: Preprocessing, device: torch.device) -> tuple[Tens
     return mean, torch.tensor(preprocessing.std, device=device)
 
 
-class Source(Dataset[Tensor | BadData]):
+class Source(Dataset[Pixels | BadData]):
     """One view (size, size, 3) for each position of a split, cut at random where a recipe says."""
 
     def __init__(
@@ -117,20 +118,20 @@ class Source(Dataset[Tensor | BadData]):
             return stored
         return None
 
-    def __getitem__(self, index: int) -> Tensor | BadData:
+    def __getitem__(self, index: int) -> Pixels | BadData:
         try:
             pixels = self.split.pixels(index)
         except BadData as error:
             return error  # raised by `gather`: an exception from a worker loses its parts
         if self.crop is None:
-            return torch.from_numpy(self.preprocessing.view(pixels))
+            return self.preprocessing.view(pixels)
         size, (height, width) = self.preprocessing.size, pixels.shape[:2]
         u = augment.uniforms(self.seed, self.epoch, torch.tensor([index]), NUMBERS)[0, BOX].tolist()
         if self.crop == "area":
             box = augment.area_box(width, height, u)
         else:
             box = augment.scale_box(width, height, size, u)
-        return torch.from_numpy(images.resize(pixels, size, size, box))
+        return images.resize(pixels, size, size, box)
 
 
 def gather(
@@ -141,25 +142,35 @@ def gather(
         for indices in chunks:
             yield ready[indices.to(ready.device)].to(device, non_blocking=True), indices
         return
+    workers = min(workers, len(chunks))
     loader = DataLoader(
         source,
         batch_sampler=[indices.tolist() for indices in chunks],
-        num_workers=min(workers, len(chunks)),
-        collate_fn=list,
+        num_workers=workers,
+        collate_fn=together,
         worker_init_fn=leave_signals_to_parent,
-        pin_memory=device.type == "cuda",
-        multiprocessing_context="fork" if workers and chunks else None,
+        multiprocessing_context="fork" if workers else None,
     )
     try:
         for indices, views in zip(chunks, loader, strict=True):
-            for view in views:
-                if isinstance(view, BadData):
-                    raise view
-            yield torch.stack(views).to(device, non_blocking=True), indices
+            if isinstance(views, BadData):
+                raise views
+            yield torch.from_numpy(views).to(device), indices
     except RuntimeError as error:
         raise OutOfResources(
             "a process that decodes images ended", where=str(error), fix="resume with --workers 0"
         ) from error
+
+
+def together(views: Sequence[Pixels | BadData]) -> Pixels | BadData:
+    """One array (b, size, size, 3), or the first error among the views.
+
+    An array travels through a pipe. Tensors would travel through shared memory, of which
+    containers often have too little.
+    """
+    whole = [view for view in views if not isinstance(view, BadData)]
+    bad = [view for view in views if isinstance(view, BadData)]
+    return bad[0] if bad else np.stack(whole)
 
 
 def leave_signals_to_parent(worker: int) -> None:

@@ -8,6 +8,7 @@ fails when the power goes.
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from residua.errors import OutOfResources
@@ -28,11 +29,14 @@ def write(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         os.replace(temporary, path)
+        temporary = None
         sync_folder(path.parent)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         raise failed(path, error, len(data)) from error
+    finally:  # also where a second Ctrl-C ends the work
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
 
 
 def append(path: Path, line: str) -> None:

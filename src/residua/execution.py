@@ -22,6 +22,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def free_memory() -> int:
+    """Bytes of main memory that can be taken without swapping."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
 def fast_bf16() -> bool:
     """Whether this hardware multiplies bfloat16 faster than float32."""
     if torch.cuda.is_available():

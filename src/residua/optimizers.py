@@ -54,7 +54,8 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
         return AdamW(groups, lr=rate, betas=(recipe.momentum, 0.999))
     if recipe.optimizer == "caffe-sgd":
         return CaffeSGD(groups, rate, recipe.momentum, recipe.weight_decay)
-    return SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    nesterov = recipe.nesterov and recipe.momentum > 0  # the same without momentum
+    return SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=nesterov)
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

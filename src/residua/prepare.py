@@ -17,7 +17,7 @@ from residua.datasets.dataset import Dataset, Split, hold_out, pixel_mean, stati
 from residua.datasets.inspect import recommend
 from residua.datasets.memory import in_memory
 from residua.errors import BadData, Refused
-from residua.execution import Execution, cores, execution, fast_bf16
+from residua.execution import Execution, cores, execution, fast_bf16, free_memory
 from residua.images import Preprocessing
 from residua.networks.graph import graph
 from residua.networks.network import Network
@@ -62,7 +62,7 @@ def prepare(
     if start is not None:
         recipe, inherited = inherit(recipe, start)
         sources |= inherited
-    recipe, reasons = recipes.automatic(recipe, facts(dataset))
+    recipe, reasons = recipes.automatic(recipe, facts(dataset, recipe))
     sources |= {key: f"automatic: {reason}" for key, reason in reasons.items()}
     return complete(dataset, recipe, name, sources, start)
 
@@ -102,7 +102,7 @@ def complete(
     return Job(dataset, recipe, name, sources, task, run_on, splits)
 
 
-def facts(dataset: Dataset) -> Facts:
+def facts(dataset: Dataset, recipe: Recipe) -> Facts:
     """What the automatic choices look at."""
     train_split = dataset.splits["train"]
     size, fit, why = recommend(shapes(train_split))
@@ -115,6 +115,8 @@ def facts(dataset: Dataset) -> Facts:
         cores=cores(),
         cuda=torch.cuda.is_available(),
         bf16=fast_bf16(),
+        memory=free_memory(),
+        depth=networks.parse(recipe.network)[1] if recipe.network else 0,
     )
 
 

@@ -6,6 +6,7 @@ named recipe, a configuration file, the environment (RESIDUA_EPOCHS=20), and fla
 means that `automatic` chooses it from the data and the hardware, and says why.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -83,9 +84,9 @@ class Recipe:
         (0.5, 0.75), "shares of the run after which `step` divides the rate by 10", "schedule"
     )
     warmup: float = setting(0.0, "share of the run in which the rate rises from zero", "schedule")
-    warmup_error: float = setting(
-        0.0,
-        "a tenth of the rate until the training error is below this (0.8 for ResNet-110)",
+    warmup_error: float | None = setting(
+        None,
+        "a tenth of the rate until the training error is below this; 0 is off",
         "schedule",
     )
     select: Literal["best", "last"] = setting(
@@ -210,13 +211,15 @@ class Facts(NamedTuple):
     cores: int
     cuda: bool
     bf16: bool  # the hardware multiplies bfloat16 faster than float32
+    memory: int  # bytes of main memory that are free
+    depth: int  # of the network that was asked for; 0 where it is open
 
 
 SMALL = 64  # pixels up to which the networks for small images are the better choice
 
 
 def automatic(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
-    """Fill in every setting that is None; return the recipe and the reason for each choice."""
+    """Fill in every setting that is None; return the recipe and the reasons worth telling."""
     size = recipe.size or facts.size
     look = small_images(facts, size) if size <= SMALL else photographs(facts, size)
     choices: dict[str, tuple[Any, str]] = {
@@ -226,29 +229,32 @@ def automatic(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
         "precision": ("bf16", "fast here") if facts.bf16 else ("fp32", "bf16 is not fast here"),
         "validation": (round(min(0.1, max(0.02, 2500 / facts.images)), 4), "enough to select by"),
         "learning_rate": (0.1, "the papers'"),
+        "warmup_error": (0.8, "the papers', from 110 layers on (2016a, section 4.2)")
+        if recipe.schedule == "step" and facts.depth >= 110
+        else (0.0, ""),
         **look,
     }
     if recipe.epochs is recipe.steps is recipe.time is None:
-        many = facts.images >= 5_000
-        choices["epochs"] = (30, "one cycle") if many else (40, "few images: many passes")
+        choices["epochs"] = passes(facts.images, recipe.batch or look["batch"][0])
     chosen = {name: choice for name, choice in choices.items() if getattr(recipe, name) is None}
     recipe = replace(recipe, **{name: value for name, (value, _) in chosen.items()})
-    return recipe, {name: reason for name, (_, reason) in chosen.items()}
+    return recipe, {name: reason for name, (_, reason) in chosen.items() if reason}
 
 
 def small_images(facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
     """Choices for images that a network can take whole."""
     digits = facts.data == "digits"
+    fits = facts.images * size**2 * 3 < facts.memory / 4
     return {
         "network": ("resnet20-cifar", f"for images of {size} pixels"),
-        "batch": (64, "few images") if facts.images < 5_000 else (128, "the papers'"),
+        "batch": batch_size(facts.images, 128),
         "crop": ("pad", "small images") if size >= 16 else ("none", "every pixel counts"),
         "flip": (False, "digits are not symmetric") if digits else (True, "doubles the images"),
         "workers": (facts.cores, f"{facts.cores} cores"),
         "threads": (facts.cores, f"{facts.cores} cores")
         if size >= 16
         else (1, "a step is too short to be shared out"),
-        "in_memory": (True, "small images fit"),
+        "in_memory": (fits, "the images fit" if fits else "the images do not fit"),
     }
 
 
@@ -256,10 +262,24 @@ def photographs(facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
     """Choices for larger images."""
     return {
         "network": ("resnet50" if facts.cuda else "resnet18", f"for images of {size} pixels"),
-        "batch": (128, "a GPU is present") if facts.cuda else (32, "large images on a processor"),
+        "batch": batch_size(facts.images, 128 if facts.cuda else 32),
         "crop": ("area", "photographs"),
         "flip": (True, "doubles the images"),
         "workers": (facts.cores, f"{facts.cores} cores"),
         "threads": (facts.cores, f"{facts.cores} cores"),
         "in_memory": (False, "decoded anew for each view"),
     }
+
+
+def batch_size(images: int, usual: int) -> tuple[int, str]:
+    """A power of two that leaves an epoch 20 steps or more."""
+    if images >= 20 * usual:
+        return usual, "usual for images of this size"
+    return max(4, 2 ** int(math.log2(images / 20))) if images > 80 else 4, "few images"
+
+
+def passes(images: int, batch: int) -> tuple[int, str]:
+    """Epochs for 30 passes over many images, or 800 steps over few."""
+    if images >= 5_000:
+        return 30, "one cycle"
+    return min(200, max(30, round(800 * batch / images))), "few images: many passes"

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -112,6 +112,7 @@ class Training:
     learner: Learner
     interrupt: Interrupt
     position: Position
+    log: TextIO | None  # of the images of each step
 
     @property
     def steps_per_epoch(self) -> int:
@@ -129,10 +130,12 @@ def train(
     run: RunDirectory,
     execution: Execution,
     interrupt: Interrupt | None = None,
+    log: TextIO | None = None,
 ) -> Iterator[Event]:
     """Follow a completed recipe in a run directory, from its newest checkpoint if it has one.
 
     Leaves a row of metrics and a checkpoint for each epoch and, at the end, the selected weights.
+    Writes a line "step<tab>image" for each image that a step learns from to `log`, if given.
 
     Raises:
         Diverged: the loss or a weight is not finite; nothing of it was saved.
@@ -151,8 +154,8 @@ def train(
     else:
         run.rewind(-1)
         torch.manual_seed(recipe.seed)  # for layers such as dropout
-        position = Position(Plan(1), warming=recipe.warmup_error > 0)
-    training_ = Training(task, recipe, run, learner, interrupt, position)
+        position = Position(Plan(1), warming=bool(recipe.warmup_error))
+    training_ = Training(task, recipe, run, learner, interrupt, position, log)
     if found is None:
         seconds = step_seconds(task, recipe, execution) if recipe.time else 0.0
         position.plan = planned(recipe, training_.steps_per_epoch, seconds)
@@ -201,7 +204,7 @@ def leg(job: Training, batches: Iterator[Batch], end: int) -> Iterator[Advance]:
     wrong = torch.tensor(position.wrong, device=execution.device)
     images = 0
     job.learner.train(job.recipe.freeze_norms)
-    batches = until(batches, end - first, job.interrupt)
+    batches = until(batches, end - first, job)
     for step in steps(job.learner, batches, job.recipe, job.rate, first):
         loss += step.loss * step.images
         wrong += step.wrong
@@ -223,11 +226,14 @@ def leg(job: Training, batches: Iterator[Batch], end: int) -> Iterator[Advance]:
         position.plan = plan.replanned(position.step, position.seconds, budget)
 
 
-def until(batches: Iterator[Batch], count: int, interrupt: Interrupt) -> Iterator[Batch]:
+def until(batches: Iterator[Batch], count: int, job: Training) -> Iterator[Batch]:
     """The next `count` batches, fewer when an interrupt comes."""
-    for batch in islice(batches, count):
+    for step, batch in enumerate(islice(batches, count), job.position.step):
+        if job.log is not None:
+            names = map(job.task.train.name, batch.indices.tolist())
+            job.log.writelines(f"{step}\t{name}\n" for name in names)
         yield batch
-        if interrupt.requested:
+        if job.interrupt.requested:
             return
 
 
@@ -235,7 +241,7 @@ def watch_warmup(job: Training, error: float) -> None:
     """End the warm-up once the training error is low enough (He et al. 2016a, section 4.2)."""
     position = job.position
     position.error = SMOOTHING * position.error + (1 - SMOOTHING) * error
-    position.warming = position.error >= job.recipe.warmup_error
+    position.warming = position.error >= (job.recipe.warmup_error or 0)
 
 
 def close_epoch(job: Training, number: int) -> Epoch:

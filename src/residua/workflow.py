@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -113,7 +113,10 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 def follow(
-    job: Job, run: RunDirectory, interrupt: Interrupt | None = None
+    job: Job,
+    run: RunDirectory,
+    interrupt: Interrupt | None = None,
+    log: TextIO | None = None,
 ) -> Iterator[Event | Finished]:
     """Train in a run directory, test once, draw and report, telling what happens on the way.
 
@@ -126,7 +129,7 @@ def follow(
         before = run.info().get("seconds", 0.0)
         run.update({"status": "running"})
         try:
-            yield from train(job.task, job.recipe, run, job.execution, interrupt)
+            yield from train(job.task, job.recipe, run, job.execution, interrupt, log)
             tested = test_once(job, run)
         except BaseException as error:
             run.update({"status": status_after(error), "ended": now()})

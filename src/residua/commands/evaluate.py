@@ -51,6 +51,7 @@ def evaluate(
         models: a run's folder or a weights file; then data, which a run has of its own
     """
     check(options)
+    model, source = parted(models)
     from residua import api, workflow
     from residua.commands import results
     from residua.protocols import PROTOCOLS
@@ -60,7 +61,6 @@ def evaluate(
         from residua.errors import unknown
 
         raise unknown("protocol", options.protocol, PROTOCOLS)
-    model, source = parted(models)
     terminal.live(f"reading {source or model.name}")
     dataset = opened(model, source)
     kept = model.run if own_test(model, dataset, options.split) else None

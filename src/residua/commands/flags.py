@@ -38,6 +38,7 @@ FIRST = Flag("recipe", "named settings, see `residua list recipes` [auto]", "NAM
 OTHERS = (
     Flag("dry_run", "only print parameters, memory, steps and estimated time", "", "everyday"),
     Flag("config", "settings from a TOML or JSON file, or from a run's recipe.json", "FILE"),
+    Flag("log_samples", "write a line `step<tab>image` for each image of each step", "FILE"),
     Flag("runs", "folder for the run's own folder [runs]", "DIR"),
 )
 

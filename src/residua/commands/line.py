@@ -125,6 +125,8 @@ def spelled(words: Sequence[str], flags: Collection[str]) -> list[str]:
         name, equals, value = word.partition("=")
         flag = "--" + name.removeprefix("--").replace("_", "-")
         bare = equals and flag in flags and re.fullmatch(r"[A-Za-z][\w-]*", name)
+        if word == "-":
+            word = STDIN  # the parser takes a dash for a flag
         result.append(flag + equals + value if bare or name.startswith("--") else word)
     return [*result, *words[end:]]
 

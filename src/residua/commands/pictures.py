@@ -21,7 +21,7 @@ def expanded(arguments: Sequence[str], stdin: TextIO) -> list[Path]:
 
 def named(argument: str, stdin: TextIO) -> Iterator[Path]:
     """The files that one argument names."""
-    if argument == "-":
+    if argument == STDIN:
         yield from (Path(line.rstrip("\n")) for line in stdin if line.strip())
         return
     path = Path(argument)

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 import tiny
 from residua import api, workflow
 
 torch.set_num_threads(1)  # the tests run in parallel processes, and sums keep their order
+settings.register_profile("shared", deadline=None)  # other work may hold the processor
+settings.load_profile("shared")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_FILES = ("cifar-10-binary.tar.gz", "weights/cifar-resnet20-option-a.th")

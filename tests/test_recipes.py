@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from residua.errors import Refused
 from residua.recipes import RANGES, RECIPES, Facts, Recipe, automatic
 
-FACTS = Facts("pets", 7_000, 224, "crop", "photographs", cores=8, cuda=False, bf16=False)
+FACTS = Facts("pets", 7_000, 224, "crop", "photographs", cores=8, cuda=False, bf16=False, memory=10**10, depth=0)
 
 
 def test_paper_cifar_is_section_4_2() -> None:
@@ -81,6 +81,8 @@ some_facts = st.builds(
     cores=st.integers(1, 256),
     cuda=st.booleans(),
     bf16=st.booleans(),
+    memory=st.integers(0, 10**12),
+    depth=st.integers(0, 1_202),
 )
 some_settings = st.fixed_dictionaries(
     {},
@@ -107,8 +109,8 @@ def test_automatic_completes_a_recipe_and_changes_nothing_else(
     assert [key for key in CHOSEN - OFF if getattr(after, key) is None] == []
     assert sum(getattr(after, key) is not None for key in ("epochs", "steps", "time")) == 1
     changed = {f.name for f in fields(Recipe) if getattr(after, f.name) != getattr(before, f.name)}
-    assert changed == set(reasons)
-    assert all(reasons.values())
+    assert set(reasons) <= changed <= set(reasons) | {"warmup_error"}
+    assert all(getattr(before, key) is None for key in changed) and all(reasons.values())
     assert automatic(after, facts) == (after, {})
 
 
@@ -122,3 +124,28 @@ def test_what_the_data_decides() -> None:
     assert automatic(Recipe(), FACTS)[0].network == "resnet18"
     assert automatic(Recipe(), FACTS._replace(cuda=True))[0].network == "resnet50"
     assert automatic(Recipe(size=32), FACTS)[0].network == "resnet20-cifar"
+
+
+def test_the_papers_warm_up_belongs_to_deep_networks() -> None:
+    """A rate of 0.01 until the training error is below 80 % (2016a, section 4.2)."""
+    paper = RECIPES["paper-cifar"][1]
+    for depth, error in ((0, 0.0), (56, 0.0), (110, 0.8), (1_202, 0.8)):
+        assert automatic(paper, FACTS._replace(depth=depth))[0].warmup_error == error
+    given_ = replace(paper, warmup_error=0.5)
+    assert automatic(given_, FACTS._replace(depth=110))[0].warmup_error == 0.5
+
+
+@given(images=st.integers(1, 10**6))
+def test_few_images_get_enough_steps(images: int) -> None:
+    chosen, _ = automatic(Recipe(), FACTS._replace(images=images))
+    batch, epochs = chosen.batch or 0, chosen.epochs or 0
+    assert batch & (batch - 1) == 0 and 4 <= batch <= 128
+    if images > 80:
+        assert images // batch >= 20
+    assert epochs * max(1, images / batch) >= min(800, 200 * images / batch) * 0.9
+
+
+def test_images_stay_on_disk_where_they_do_not_fit() -> None:
+    small = FACTS._replace(size=32, images=50_000)
+    for memory, fits in ((10**10, True), (10**8, False)):
+        assert automatic(Recipe(), small._replace(memory=memory))[0].in_memory is fits

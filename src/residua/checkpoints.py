@@ -11,6 +11,7 @@ is a folder of two such files and a manifest with the SHA-256 of each:
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 from collections.abc import Mapping
@@ -111,7 +112,7 @@ def skeleton(name: str, classes: int, tensors: Mapping[str, Tensor]) -> Network:
         BadData: they differ; the message names the first that does.
     """
     _, depth, _ = networks.parse(name)
-    if depth > len(tensors):  # a small file must not make us build a billion layers
+    if 2 * depth > len(tensors):  # weights and biases; a small file must not make us build a billion layers
         raise BadData(f"{len(tensors)} tensors are too few for {name}")
     with torch.device("meta"):
         network = networks.build(name, classes)
@@ -182,7 +183,7 @@ def metadata(data: bytes, path: Path) -> dict[str, Any]:
     card = read_header(data, path).get("__metadata__", {})
     try:
         return dict(json.loads(card["residua"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadData(
             "these weights do not say which network they belong to",
             where=str(path),
@@ -192,6 +193,8 @@ def metadata(data: bytes, path: Path) -> dict[str, Any]:
 
 def read_bytes(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # a pipe would never open
+            raise BadData("not a regular file", str(path))
         return path.read_bytes()
     except OSError as error:
         raise BadData(f"cannot read: {error.strerror}", str(path)) from error
@@ -234,7 +237,7 @@ def save(
         temporary.mkdir()
         for part, data in parts.items():
             durable.write(temporary / f"{part}.safetensors", data)
-        durable.write(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
+        durable.write(temporary / MANIFEST, sealed(manifest))
         load(temporary)  # read back before an older checkpoint may go
         durable.rename_folder(temporary, final)
     except OSError as error:
@@ -242,6 +245,12 @@ def save(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return final
+
+
+def sealed(manifest: Mapping[str, Any]) -> bytes:
+    """The manifest as JSON with a digest of its own, by which `load` finds a changed bit in it."""
+    digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+    return json.dumps({**manifest, "digest": digest}, indent=1).encode()
 
 
 def load(path: Path) -> Checkpoint:
@@ -252,10 +261,13 @@ def load(path: Path) -> Checkpoint:
     """
     manifest = path / MANIFEST
     try:
-        table = json.loads(read_bytes(manifest))
+        data = read_bytes(manifest)
+        table = json.loads(data)
+        if sealed({key: value for key, value in table.items() if key != "digest"}) != data:
+            raise ValueError("it differs from its digest")
         step, position = int(table["step"]), dict(table["position"])
         digests = {part: str(table["sha256"][part]) for part in PARTS}
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadData(f"the manifest is malformed: {error}", str(manifest)) from error
     tensors = {}
     for part, expected in digests.items():
@@ -270,7 +282,8 @@ def load(path: Path) -> Checkpoint:
 def saved(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first, by step and never by time."""
     names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
-    return [folder / str(step) for step in sorted(int(n) for n in names if n.isdigit())[::-1]]
+    steps = sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]{,17}", name))
+    return [folder / str(step) for step in reversed(steps)]
 
 
 def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -284,6 +297,8 @@ def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
             return load(path), notes
         except BadData as error:
             aside = path.with_name(f"{path.name}.corrupt")
+            while aside.exists():  # the same step can break again after a resume
+                aside = aside.with_name(f"{aside.name}-again")
             os.rename(path, aside)
             notes.append(f"{error.what} ({error.where}): set aside as {aside.name}")
     return None, notes

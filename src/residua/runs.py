@@ -15,7 +15,8 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -79,21 +80,32 @@ class RunDirectory:
 
         Raises:
             Locked: another process writes here.
+            OutOfResources: nobody can write here.
         """
-        with (self.path / "lock").open("a+") as file:
+        with ExitStack() as stack:
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file = stack.enter_context((self.path / "lock").open("a+b", buffering=0))
+                self.claim(file)
             except OSError as error:
-                file.seek(0)
-                raise Locked(
-                    "another process is writing to this run",
-                    where=f"{self.path}, held by {file.read().strip() or 'an unknown process'}",
-                    fix="wait for it, or stop it",
+                raise OutOfResources(
+                    f"cannot write to this run: {error.strerror}", where=str(self.path)
                 ) from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
             yield
+
+    def claim(self, file: FileIO) -> None:
+        """Lock the file and leave this process's name in it."""
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().decode(errors="replace").strip() or "an unknown process"
+            raise Locked(
+                "another process is writing to this run",
+                where=f"{self.path}, held by {holder}",
+                fix="wait for it, or stop it",
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def update(self, values: Mapping[str, Any]) -> None:
         """Set fields of run.json."""
@@ -111,14 +123,14 @@ class RunDirectory:
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl; a last line that a crash tore is skipped."""
         try:
-            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = (self.path / "metrics.jsonl").read_bytes().splitlines()
         except OSError:
             return []
         rows = []
         for line in lines:
             try:
                 rows.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
         return [row for row in rows if isinstance(row, dict)]
 
@@ -144,10 +156,10 @@ class RunDirectory:
         """
         path = self.path / name
         try:
-            table = json.loads(path.read_text(encoding="utf-8"))
+            table = json.loads(path.read_text("utf-8", "surrogateescape"))
         except OSError as error:
             raise BadData(f"cannot read: {error.strerror}", where=str(path)) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadData(f"malformed: {error}", where=str(path)) from error
         if not isinstance(table, dict):
             raise BadData("malformed: not a table", where=str(path))

@@ -26,7 +26,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
         monkeypatch.delenv(name, raising=False)
     with open(theirs, "w") as out, open(ours, "rb", buffering=0) as received:
         monkeypatch.setattr(sys, "stdout", out)
-        yield lambda: (received.read(100_000) or b"").decode()
+        yield lambda: b"".join(iter(lambda: received.read(10_000) or b"", b"")).decode()
 
 
 @given(st.text())

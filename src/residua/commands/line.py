@@ -19,6 +19,8 @@ from residua.commands.usage import no_flag, refusal
 from residua.errors import OutOfResources, Refused, ResiduaError, unknown
 from residua.interrupt import Interrupt
 
+STDIN = "/dev/stdin"  # what `-` stands for
+
 
 def run(words: Sequence[str]) -> int:
     """Carry out a command line; return its exit code."""

@@ -47,8 +47,6 @@ def open_model(argument: str) -> Model:
         Refused: the argument is neither, or needs to be converted first.
         BadData: the weights cannot be used.
     """
-    from residua.checkpoints import open_weights
-
     path = Path(argument)
     if not path.exists():
         fix = "give a run's folder or a .safetensors file"
@@ -56,6 +54,8 @@ def open_model(argument: str) -> Model:
     if path.suffix.lower() in PICKLED:
         fix = f"convert it once: residua convert {harmless(argument)} --network NAME"
         raise Refused("a pickled file is a program, and is not opened here", str(path), fix)
+    from residua.checkpoints import open_weights
+
     if not path.is_dir():
         return Model(open_weights(path), None, place(path))
     run = RunDirectory.open(path)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from residua.commands.line import STDIN
 from residua.commands.terminal import harmless
 from residua.datasets.looks import EXTENSIONS
 from residua.errors import Refused

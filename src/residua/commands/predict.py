@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.cells import cell_len
 
+from residua.commands.models import open_model
 from residua.commands.sorting import copy_into
 from residua.commands.terminal import (
     EMPHASIS,
@@ -75,11 +76,10 @@ def predict(
         images: files, folders, patterns such as 'new/*.jpg', or - for paths on standard input
     """
     check(options, images)
+    weights = open_model(model).weights
     from residua import api
-    from residua.commands.models import open_model
     from residua.commands.pictures import expanded, shard
 
-    weights = open_model(model).weights
     paths = shard(expanded(images, sys.stdin), options.shard)
     answers = api.predict(weights, paths, options.top, options.device)
     longest = max((len(harmless(str(path))) for path in paths), default=0)

@@ -1,7 +1,8 @@
 """A training as it is told: one live line, and one permanent line for each epoch."""
 
 import time
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, TextIO
 
 from residua import workflow
 from residua.batches import steps_per_epoch
@@ -20,16 +21,22 @@ LONG = ("per_class", "confusion")  # left out of the answer
 SILENCE = 60  # seconds without a line in a log, where no live line shows that it goes on
 
 
-def watch(job: Job, run: RunDirectory, terminal: Terminal) -> None:
+def watch(job: Job, run: RunDirectory, terminal: Terminal, samples: str | None = None) -> None:
     """Follow a training to its end and tell it.
+
+    Args:
+        job: what is trained.
+        run: where.
+        terminal: where it is told.
+        samples: a file for the names of the images that each step learns from.
 
     Raises:
         Stopped: a signal came; the error says how to go on.
     """
     telling, interrupt = Telling(job, terminal), Interrupt()
     try:
-        with interrupt.listening():
-            for event in workflow.follow(job, run, interrupt):
+        with interrupt.listening(), sample_log(samples, run) as log:
+            for event in workflow.follow(job, run, interrupt, log):
                 match event:
                     case Advance():
                         telling.advance(event)
@@ -46,6 +53,14 @@ def watch(job: Job, run: RunDirectory, terminal: Terminal) -> None:
         raise Stopped(error.what, place(run.path), f"residua resume {place(run.path)}") from error
     finally:
         terminal.close()
+
+
+def sample_log(name: str | None, run: RunDirectory) -> AbstractContextManager[TextIO | None]:
+    """The file for the names, continued where the run is; each line is written at once."""
+    if name is None:
+        return nullcontext()
+    mode: Literal["a", "w"] = "a" if any(run.checkpoints.iterdir()) else "w"
+    return open(name, mode, buffering=1, encoding="utf-8", errors="surrogateescape")
 
 
 class Telling:

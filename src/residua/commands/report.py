@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from residua.commands.models import open_run
 from residua.commands.terminal import Terminal, place
 
 
@@ -20,10 +21,9 @@ def report(
     Args:
         run: the run's folder, such as runs/latest
     """
-    from residua import workflow
-    from residua.commands.models import open_run
-
     directory = open_run(run)
+    from residua import workflow
+
     with directory.lock():
         page = workflow.write_report(directory)
     card = directory.path / "CARD.md"

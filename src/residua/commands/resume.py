@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from residua.commands.models import open_run
 from residua.commands.terminal import EMPHASIS, Terminal, place
 
 
@@ -12,6 +13,7 @@ def resume(
     run: str,
     /,
     *,
+    log_samples: Annotated[str | None, Parameter(metavar="FILE")] = None,
     terminal: Annotated[Terminal, Parameter(parse=False)],
 ) -> None:
     """Go on with a training exactly where it stopped.
@@ -20,12 +22,12 @@ def resume(
 
     Args:
         run: the run's folder, such as runs/latest
+        log_samples: add a line `step<tab>image` for each image of each step
     """
+    directory = open_run(run)
     from residua import workflow
     from residua.commands import progress
-    from residua.commands.models import open_run
 
-    directory = open_run(run)
     if directory.info().get("status") == "done":
         terminal.say("the run has ended; nothing is left to do")
         terminal.answer(progress.ending(directory, terminal))
@@ -34,5 +36,5 @@ def resume(
     directory, job = workflow.reopen(Path(run))
     terminal.close()
     terminal.say((place(directory.path), EMPHASIS))
-    progress.watch(job, directory, terminal)
+    progress.watch(job, directory, terminal, log_samples)
     terminal.answer(progress.ending(directory, terminal))

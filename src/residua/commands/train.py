@@ -49,7 +49,7 @@ def train(
         return
     run = workflow.begin(job, Path(flags.runs or "runs"), terminal.command)
     terminal.say((place(run.path), EMPHASIS))
-    progress.watch(job, run, terminal)
+    progress.watch(job, run, terminal, flags.log_samples)
     terminal.answer(progress.ending(run, terminal))
 
 

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from residua.commands.models import open_run
 from residua.commands.terminal import BAD, GOOD, QUIET, Terminal, place
+from residua.errors import BadData
 
 
 def verify(
@@ -21,11 +23,9 @@ def verify(
     Args:
         run: the run's folder, such as runs/latest
     """
-    from residua import checkpoints
-    from residua.commands.models import open_run
-    from residua.errors import BadData
-
     directory = open_run(run)
+    from residua import checkpoints
+
     found: list[dict[str, Any]] = []
 
     def look(path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Where a step runs: devices by name, arithmetic, threads, memory format."""
+
+import pytest
+import torch
+
+from residua import networks
+from residua.errors import Refused
+from residua.execution import cores, execution, find_device
+from residua.recipes import Recipe
+
+
+def test_a_recipe_decides_threads_and_arithmetic() -> None:
+    run_on = execution(Recipe(device="cpu", precision="fp32", threads=2))
+    assert (run_on.device.type, run_on.threads, torch.get_num_threads()) == ("cpu", 2, 2)
+    assert run_on.check_every == 1
+    assert execution(Recipe()).threads == cores() == torch.get_num_threads()
+
+
+def test_bf16_computes_in_bf16_and_keeps_weights_in_fp32() -> None:
+    layer = torch.nn.Linear(4, 4)
+    with execution(Recipe(precision="bf16", threads=1)).autocast():
+        assert layer(torch.ones(1, 4)).dtype == torch.bfloat16
+    with execution(Recipe(precision="fp32", threads=1)).autocast():
+        assert layer(torch.ones(1, 4)).dtype == torch.float32
+    assert layer.weight.dtype == torch.float32
+
+
+def test_networks_are_placed_channels_last() -> None:
+    network = networks.build("resnet8-cifar", 3)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    placed = execution(Recipe(threads=1)).place(network)
+    wide = [weight for weight in placed.parameters() if weight.ndim == 4 and weight.shape[2] > 1]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in wide)
+    assert all(torch.equal(before[name], value) for name, value in placed.state_dict().items())
+
+
+def test_fp16_without_a_gpu_is_refused() -> None:
+    with pytest.raises(Refused) as refused:
+        execution(Recipe(device="cpu", precision="fp16"))
+    assert refused.value.fix == "use bf16 or fp32"
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "tpu", "cpu:1", ""])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(Refused) as refused:
+        find_device(name)
+    assert f'"{name}"' in refused.value.what and "cpu" in refused.value.fix
+
+
+@pytest.mark.gpu
+def test_cuda_is_the_first_gpu() -> None:
+    assert find_device("cuda") == torch.device("cuda:0")
+    assert execution(Recipe(device="cuda", precision="fp16")).scaler.is_enabled()

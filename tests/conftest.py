@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from hypothesis import settings
 
-import tiny
 from residua import api, workflow
 
 torch.set_num_threads(1)  # the tests run in parallel processes, and sums keep their order

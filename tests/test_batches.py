@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import tiny
 from residua import augment, datasets
 from residua.batches import Batch, evaluation, steps_per_epoch, training
 from residua.datasets.dataset import Split

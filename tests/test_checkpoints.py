@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save as encode_tensors
+from test_durable import Recorder, failure_at, largest_file, names
 from torch import Tensor
 
 from residua import checkpoints, networks
 from residua.checkpoints import Weights, decode, latest, load, prune, read_weights, save, saved
 from residua.errors import BadData, OutOfResources
 from residua.images import Preprocessing
-from test_durable import Recorder, failure_at, largest_file, names
 
 POSITION = {"step": 7, "seconds": 1.25, "loss": 0.1 + 0.2, "best": None, "plan": {"steps": 9}}
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_batches import CPU, noise
 from torch import Tensor
 
 from residua import datasets, networks
@@ -20,7 +21,6 @@ from residua.images import Preprocessing
 from residua.networks.unpickle import read_pickled
 from residua.networks.weights import to_ours
 from residua.protocols import PROTOCOLS
-from test_batches import CPU, noise
 
 
 def closed_form(wrong: int, total: int) -> tuple[float, float]:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from torch import Tensor, nn
 
-import tiny
 from residua import checkpoints, networks
 from residua.batches import Batch
 from residua.execution import execution

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from test_learner import CPU, RECIPE, batches
 from torch.nn import functional as F
 
 from residua import networks
@@ -14,7 +15,6 @@ from residua.execution import execution
 from residua.learner import Learner, make_learner
 from residua.recipes import Recipe
 from residua.steps import objective, steps
-from test_learner import CPU, RECIPE, batches
 
 
 def learner(recipe: Recipe = RECIPE) -> Learner:

@@ -3,13 +3,13 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from PIL import Image
 
 from residua import datasets, workflow
-from residua.datasets import Dataset, Split
+from residua.datasets.dataset import Dataset, Split, fingerprint
 from residua.interrupt import Interrupt
 from residua.prepare import Job, prepare
 from residua.runs import RunDirectory
@@ -34,7 +34,7 @@ def digits(train_images: int = 240, test_images: int = 60) -> Dataset:
     whole = datasets.load("digits")
     counts = {"train": train_images, "test": test_images}
     splits = {role: whole.splits[role].select(range(count)) for role, count in counts.items()}
-    print_ = datasets.fingerprint(splits, whole.classes)
+    print_ = fingerprint(splits, whole.classes)
     return Dataset("digits", "digits", whole.classes, splits, print_)
 
 
@@ -63,14 +63,17 @@ def begin(job: Job, parent: Path) -> RunDirectory:
     return workflow.begin(job, parent, ["test"])
 
 
-def fit(job: Job, run: RunDirectory, stop: int | None = None) -> list[Event]:
+def fit(
+    job: Job, run: RunDirectory, stop: int | None = None, log: TextIO | None = None
+) -> list[Event]:
     """Train, without the evaluation and the pictures at the end.
 
     Args:
         stop: ask for an interrupt during this step, counted from 1.
+        log: where the images of each step are written.
     """
     interrupt, events = Interrupt(), []
-    for event in train(job.task, job.recipe, run, job.execution, interrupt):
+    for event in train(job.task, job.recipe, run, job.execution, interrupt, log):
         events.append(event)
         if isinstance(event, Advance) and event.step == stop:
             interrupt.requested = True
@@ -96,7 +99,3 @@ def outcome(run: RunDirectory) -> dict[str, Any]:
         "position": position,
         "rows": [{k: v for k, v in row.items() if k not in CLOCKS} for row in run.metrics()],
     }
-
-
-def split_of(pixels: torch.Tensor, labels: list[int]) -> Split:
-    return Split(pixels.to(torch.uint8), torch.tensor(labels))

@@ -16,7 +16,7 @@ import torch
 
 from residua import checkpoints, datasets, networks, workflow
 from residua.checkpoints import Weights
-from residua.datasets import Dataset
+from residua.datasets.dataset import Dataset
 from residua.errors import BadData
 from residua.evaluate import Evaluation
 from residua.execution import Execution, execution
@@ -69,7 +69,9 @@ class Run:
         split: str = "test",
     ) -> Evaluation:
         """Ask the network about every image of a split, of the run's own data by default."""
-        dataset = datasets.load(data if data is not None else self.info["data"]["source"])
+        info = self.info
+        source = info["data"]["source"] if data is None else data
+        dataset = datasets.load(source, info["seed"])
         return workflow.evaluate(self.weights(), dataset, split, protocol, plain_execution())
 
     def predict(self, picture: str | Path | bytes, top: int = 5) -> list[Prediction]:

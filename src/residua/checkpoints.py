@@ -112,7 +112,7 @@ def skeleton(name: str, classes: int, tensors: Mapping[str, Tensor]) -> Network:
         BadData: they differ; the message names the first that does.
     """
     _, depth, _ = networks.parse(name)
-    if 2 * depth > len(tensors):  # weights and biases; a small file must not make us build a billion layers
+    if 2 * depth > len(tensors):  # a small file must not make us build a billion layers
         raise BadData(f"{len(tensors)} tensors are too few for {name}")
     with torch.device("meta"):
         network = networks.build(name, classes)

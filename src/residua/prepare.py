@@ -64,7 +64,7 @@ def prepare(
         sources |= inherited
     recipe, reasons = recipes.automatic(recipe, facts(dataset, recipe))
     sources |= {key: f"automatic: {reason}" for key, reason in reasons.items()}
-    return complete(dataset, recipe, name, sources, start)
+    return complete(dataset, recipe, settings.named(name, layers), sources, start)
 
 
 def complete(

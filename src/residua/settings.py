@@ -38,11 +38,7 @@ def resolve(
     Raises:
         Refused: an unknown recipe, setting or network, or a value of the wrong type or range.
     """
-    given = {name: value for _, layer in layers for name, value in layer.items()}
-    if recipe == "auto":
-        recipe = "finetune" if given.get("init") else "quick"
-    if recipe not in RECIPES:
-        raise unknown("recipe", recipe, ["auto", *RECIPES])
+    recipe = named(recipe, layers)
     result = RECIPES[recipe][1]
     sources = {
         name: f"recipe {recipe}" if getattr(result, name) != field.default else "default"
@@ -56,6 +52,15 @@ def resolve(
     if result.network is not None:
         networks.parse(result.network)
     return result, sources
+
+
+def named(recipe: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """What a name stands for: "auto" is `finetune` where there is an init, else `quick`."""
+    if recipe == "auto":
+        return "finetune" if any(layer.get("init") for _, layer in layers) else "quick"
+    if recipe not in RECIPES:
+        raise unknown("recipe", recipe, ["auto", *RECIPES])
+    return recipe
 
 
 def silenced(values: Mapping[str, Any]) -> dict[str, Any]:

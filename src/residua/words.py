@@ -1,6 +1,7 @@
-"""Numbers and settings as a person says them: the wording that pages and cards share."""
+"""Numbers, settings and names as a person reads them, on a page, a card or a terminal."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -79,3 +80,16 @@ def place(path: Path) -> str:
     if absolute.is_relative_to(Path.cwd()):
         return str(absolute.relative_to(Path.cwd()))
     return os.path.join("runs", absolute.name)
+
+
+def harmless(text: str) -> str:
+    """A text from outside with control and invisible characters escaped, line breaks included."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """Names for a message: the first `limit`, and how many more."""
+    rest = f", and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(harmless(name) for name in names[:limit]) + rest

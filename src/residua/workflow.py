@@ -21,7 +21,7 @@ import torch
 from residua import checkpoints, datasets, plots, report, settings
 from residua.batches import evaluation
 from residua.checkpoints import Weights
-from residua.datasets.dataset import Dataset, Split, listed
+from residua.datasets.dataset import Dataset, Split
 from residua.environment import environment
 from residua.errors import Diverged, Refused, Stopped
 from residua.evaluate import Evaluation, score
@@ -32,6 +32,7 @@ from residua.prepare import Job, complete, initial_weights
 from residua.recipes import SMALL
 from residua.runs import RunDirectory
 from residua.train import Event, train
+from residua.words import listed
 
 WORST = 24  # mistakes on the picture sheet
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residua.commands import terminal as module
-from residua.commands.terminal import Terminal, finite, harmless, padded
+from residua.commands.terminal import Terminal, finite, padded
+from residua.words import harmless
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from residua import datasets, images
-from residua.datasets import cifar
+from residua.datasets import cifar, dataset
 from residua.datasets.dataset import Dataset, content
 from residua.errors import BadData
 
@@ -248,11 +248,11 @@ def test_the_real_cifar_10(shared_data: Path, tmp_path: Path) -> None:
     train = data.splits["train"]
     assert (len(train), len(data.splits["test"]), data.classes) == (50_000, 10_000, CLASSES)
     assert not data.notes
-    mean, deviation = datasets.statistics(train)
+    mean, deviation = dataset.statistics(train)
     assert [round(value, 5) for value in mean] == [0.49140, 0.48216, 0.44653]
     assert [round(value, 4) for value in deviation] == [0.2470, 0.2435, 0.2616]
     assert torch.bincount(train.labels).tolist() == [5000] * 10
-    _, held = datasets.hold_out(train, 0.1, seed=0)
+    _, held = dataset.hold_out(train, 0.1, seed=0)
     assert torch.bincount(held.labels).tolist() == [500] * 10
     assert seconds < 10, "3 s on a machine of its own"
     few = {role: split.select(range(60)) for role, split in data.splits.items()}

@@ -17,14 +17,13 @@ from residua.datasets.dataset import (
     digest,
     fingerprint,
     hold_out,
-    listed,
     pixel_mean,
     refuse,
-    shown,
     slug,
     statistics,
 )
 from residua.errors import BadData, Refused
+from residua.words import harmless, listed
 
 
 def random_split(count: int, classes: int, seed: int = 0) -> Split:
@@ -229,7 +228,7 @@ def test_pixel_mean() -> None:
 
 
 def test_names_from_outside_are_shown_escaped() -> None:
-    assert shown("café\x1b[31m\n\u202e\udce9") == r"café\x1b[31m\n\u202e\udce9"
+    assert harmless("café\x1b[31m\n\u202e\udce9") == r"café\x1b[31m\n\u202e\udce9"
     assert listed(["a", "b", "c"], limit=2) == "a, b, and 1 more"
 
 

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from residua.commands.terminal import BAD, EMPHASIS, GOOD, QUIET, WARNING, Terminal, harmless
+from residua.commands.terminal import BAD, EMPHASIS, GOOD, QUIET, WARNING, Terminal
 from residua.errors import Refused
+from residua.words import harmless
 
 if TYPE_CHECKING:
-    from residua.datasets import Dataset
+    from residua.datasets.dataset import Dataset
     from residua.datasets.inspect import Inspection, Problem
 
 ITEMS = 5  # printed of each problem, unless all are asked for

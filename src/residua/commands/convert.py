@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from residua.commands.terminal import EMPHASIS, WARNING, Terminal, harmless, place
+from residua.commands.terminal import EMPHASIS, WARNING, Terminal, place
 from residua.errors import BadData, Refused
-from residua.words import plain
+from residua.words import harmless, plain
 
 if TYPE_CHECKING:
     from torch import Tensor

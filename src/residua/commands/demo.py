@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from residua.commands.terminal import EMPHASIS, QUIET, Terminal, place
 
 if TYPE_CHECKING:
-    from residua.datasets import Dataset
+    from residua.datasets.dataset import Dataset
 
 PICTURES = 8  # of the test split that are predicted from files
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from residua.commands.terminal import Terminal, harmless
+from residua.commands.terminal import Terminal
 from residua.errors import BadData, Refused
+from residua.words import harmless
 
 
 def digest(

@@ -12,7 +12,7 @@ from residua.errors import GateNotMet, Refused
 
 if TYPE_CHECKING:
     from residua.commands.models import Model
-    from residua.datasets import Dataset
+    from residua.datasets.dataset import Dataset
     from residua.evaluate import Evaluation
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from residua.commands.terminal import harmless, place
+from residua.commands.terminal import place
 from residua.errors import BadData, Refused
 from residua.runs import RunDirectory
+from residua.words import harmless
 
 if TYPE_CHECKING:  # an argument is told apart before torch is loaded
     from residua.checkpoints import Weights

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TextIO
 
 from residua.commands.line import STDIN
-from residua.commands.terminal import harmless
 from residua.datasets.looks import EXTENSIONS
 from residua.errors import Refused
+from residua.words import harmless
 
 
 def expanded(arguments: Sequence[str], stdin: TextIO) -> list[Path]:

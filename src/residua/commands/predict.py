@@ -20,12 +20,11 @@ from residua.commands.terminal import (
     QUIET,
     WARNING,
     Terminal,
-    harmless,
     padded,
     place,
 )
 from residua.errors import Refused
-from residua.words import percent
+from residua.words import harmless, percent
 
 if TYPE_CHECKING:
     from residua.predictor import Answer

@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from residua.words import harmless
+
 Part = str | tuple[str, str]  # text, or text and its style
 
 FLAGS = ("--json", "--quiet", "--debug")  # of every verb
@@ -130,13 +132,6 @@ class Terminal:
             console.print(text)
         except (SystemExit, BrokenPipeError):  # rich asks to exit when the reader is gone
             abandon(console.file.fileno())
-
-
-def harmless(text: str) -> str:
-    """Text with control and invisible characters escaped, a line break included."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def padded(text: str, width: int, right: bool = False) -> str:

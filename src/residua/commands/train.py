@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from residua import settings
+from residua import datasets, settings
 from residua.commands.flags import Flags, given
 from residua.commands.terminal import EMPHASIS, QUIET, Terminal
 from residua.words import count, duration, plain
@@ -36,6 +36,7 @@ def train(
     flags = Flags() if flags is None else flags
     name, layers = wanted(flags)
     settings.resolve(name, layers)  # what is misspelled is refused before torch is loaded
+    datasets.find(data)
     from residua import prepare, workflow
     from residua.commands import progress
     from residua.commands.terminal import place
@@ -72,10 +73,7 @@ def introduce(job: "Job", terminal: Terminal) -> None:
         terminal.say("  ", note)
     weights = sum(weight.numel() for weight in job.task.network.parameters())
     network = job.task.network.name
-    recipe = next(
-        (s for s in job.sources.values() if s.startswith("recipe ")), f"recipe {job.name}"
-    )
-    terminal.say((network, EMPHASIS), f"  {count(weights)} parameters; {recipe}")
+    terminal.say((network, EMPHASIS), f"  {count(weights)} parameters; recipe {job.name}")
     told: Sequence[tuple[str, str, str]] = [
         (name, plain(getattr(job.recipe, name)), source.removeprefix("automatic: "))
         for name, source in job.sources.items()

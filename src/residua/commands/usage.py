@@ -13,8 +13,9 @@ from cyclopts import (
 )
 
 from residua.commands import VERBS
-from residua.commands.terminal import FLAGS, harmless
+from residua.commands.terminal import FLAGS
 from residua.errors import Refused, suggestion
+from residua.words import harmless
 
 KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 

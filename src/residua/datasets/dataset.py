@@ -26,6 +26,7 @@ from torch import Tensor
 
 from residua import images
 from residua.errors import BadData, Refused
+from residua.words import listed
 
 Pixels = NDArray[np.uint8]  # (h, w, 3), RGB
 
@@ -268,19 +269,6 @@ def pixel_mean(split: Split) -> NDArray[np.float64]:
         start=torch.zeros(split.images.shape[1:], dtype=torch.int64),
     )
     return total.numpy() / (255 * max(len(split), 1))
-
-
-def shown(name: str) -> str:
-    """A name from outside, safe on a terminal: control and invisible characters are escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
-    )
-
-
-def listed(names: Sequence[str], limit: int = 20) -> str:
-    """Names for an error message: the first `limit`, and how many more."""
-    rest = f", and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(shown(name) for name in names[:limit]) + rest
 
 
 def slug(name: str) -> str:

@@ -25,12 +25,11 @@ from residua.datasets.dataset import (
     Split,
     fingerprint,
     hold_out,
-    listed,
     refuse,
-    shown,
     slug,
 )
 from residua.errors import suggestion
+from residua.words import harmless, listed
 
 TEST_FRACTION = 0.2
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp")
@@ -83,7 +82,7 @@ def load(root: Path, seed: int = 0) -> Dataset:
             loose += outside
             found = [s for name in classes for s in _class(name, roles[folder], root, scan)]
             if not found:
-                scan.faults.append(Fault(f"no images in {shown(folder)}", "fill or remove it"))
+                scan.faults.append(Fault(f"no images in {harmless(folder)}", "fill or remove it"))
             samples += found
     if loose:
         scan.notes.append(f"skipped {len(loose):,} image(s) that are in no class folder")
@@ -134,15 +133,15 @@ def _class_faults(samples: Sequence[Sample], classes: Sequence[str]) -> Iterator
     """One class only, or classes that train does not have."""
     if len(classes) == 1:
         yield Fault(
-            f'one class only, "{shown(classes[0])}": there is nothing to tell apart',
+            f'one class only, "{harmless(classes[0])}": there is nothing to tell apart',
             "add the other classes, or give the folder that holds one folder per class",
         )
     strangers = Counter((s.role, s.label) for s in samples if s.label not in set(classes))
     for (role, label), count in sorted(strangers.items() if classes else ()):
         near = suggestion(label, classes) or f"train has: {listed(classes)}"
         yield Fault(
-            f'{role} has a class "{shown(label)}" ({count:,} image(s)) that train does not have',
-            shown(near),
+            f'{role} has a class "{harmless(label)}" ({count:,} image(s)) that train does not have',
+            harmless(near),
         )
 
 
@@ -152,7 +151,7 @@ def _check_shape(samples: Sequence[Sample], root: Path, scan: _Scan) -> None:
         tables = sorted(name for name in os.listdir(root) if name.lower().endswith(".csv"))
         fix = "put the images of each class into a folder of its own"
         if tables:
-            fix += f", or give the table {shown(str(root / tables[0]))}"
+            fix += f", or give the table {harmless(str(root / tables[0]))}"
         seen = "; ".join(scan.notes) or "it is empty"
         scan.faults.append(Fault(f"no labelled images: {seen}", fix))
     inner = {s.name.split("/")[1] for s in samples if not s.role and s.name.count("/") > 1}
@@ -169,7 +168,7 @@ def _roles(folders: Sequence[str], root: Path, scan: _Scan) -> dict[str, str]:
     for folder in folders:
         role = SPLIT_NAMES.get(os.path.basename(folder).casefold())
         if role in roles.values():
-            twins = [shown(path) for path in (*roles, folder) if roles.get(path, role) == role]
+            twins = [harmless(path) for path in (*roles, folder) if roles.get(path, role) == role]
             scan.faults.append(Fault(f"two {role} splits: {' and '.join(twins)}", "keep one"))
         elif role:
             roles[folder] = role
@@ -202,7 +201,7 @@ def _class(folder: str, role: str, root: Path, scan: _Scan) -> Iterator[Sample]:
         count += len(files)
         yield from (Sample(role, label, file[start:], Path(file)) for file in files)
     if count == 0:
-        scan.notes.append(f"class folder without images left out: {shown(folder)}")
+        scan.notes.append(f"class folder without images left out: {harmless(folder)}")
 
 
 def _entries(folder: str, scan: _Scan) -> tuple[list[str], list[str]]:
@@ -261,4 +260,4 @@ def _is_text(name: str) -> bool:
 
 
 def _unreadable(folder: str, error: OSError) -> Fault:
-    return Fault(f"{shown(folder)} cannot be read: {error.strerror}", "make it readable")
+    return Fault(f"{harmless(folder)} cannot be read: {error.strerror}", "make it readable")

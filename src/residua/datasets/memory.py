@@ -10,9 +10,10 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from residua.datasets.dataset import Split, listed
+from residua.datasets.dataset import Split
 from residua.errors import BadData, OutOfResources
 from residua.images import Preprocessing
+from residua.words import listed
 
 BLOCK = 64  # images a worker takes at a time
 

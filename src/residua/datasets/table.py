@@ -16,9 +16,10 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from residua.datasets.dataset import Dataset, Fault, listed, refuse, shown
+from residua.datasets.dataset import Dataset, Fault, refuse
 from residua.datasets.folder import SPLIT_NAMES, Sample, assemble
 from residua.errors import BadData, suggestion
+from residua.words import harmless, listed
 
 SIZE_LIMIT = 250_000_000  # bytes of text
 COLUMNS = {
@@ -121,7 +122,7 @@ def _table(text: str, path: Path) -> tuple[Iterator[Row], Columns]:
             return chain([first], rows), Columns(0, 1, 2 if width == 3 else None, width)
     if failures:
         raise failures[0]
-    start = shown(text.partition("\n")[0][:200])
+    start = harmless(text.partition("\n")[0][:200])
     raise BadData("the first row has not two or three columns", f"{path}: {start}", PROBLEMS[WIDTH])
 
 
@@ -189,4 +190,4 @@ def _problem(sample: Sample, folder: Path, real: dict[str, str]) -> str:
 def _split_faults(samples: Iterable[Sample]) -> Iterator[Fault]:
     for name in sorted({s.role for s in samples if s.role.casefold() not in SPLIT_NAMES} - {""}):
         near = suggestion(name, SPLIT_NAMES) or "use train, validation or test"
-        yield Fault(f'no split is called "{shown(name)}"', near)
+        yield Fault(f'no split is called "{harmless(name)}"', near)

@@ -66,12 +66,16 @@ class Run:
         self,
         data: str | Path | Dataset | None = None,
         protocol: str = "single",
-        split: str = "test",
+        split: str | None = None,
     ) -> Evaluation:
-        """Ask the network about every image of a split, of the run's own data by default."""
+        """Ask the network about every image of a split, or of "all".
+
+        By default the test images of the run's own data; all images of data without a test split.
+        """
         info = self.info
         source = info["data"]["source"] if data is None else data
         dataset = datasets.load(source, info["seed"])
+        split = split or workflow.usual_split(dataset, workflow.is_own(self.directory, dataset))
         return workflow.evaluate(self.weights(), dataset, split, protocol, plain_execution())
 
     def predict(self, picture: str | Path | bytes, top: int = 5) -> list[Prediction]:

@@ -15,6 +15,7 @@ from residua.batches import steps_per_epoch
 from residua.checkpoints import Weights, open_weights
 from residua.datasets.dataset import Dataset, Split, hold_out, pixel_mean, statistics
 from residua.datasets.inspect import recommend
+from residua.datasets.looks import looks
 from residua.datasets.memory import in_memory
 from residua.errors import BadData, Refused
 from residua.execution import Execution, cores, execution, fast_bf16, free_memory
@@ -24,6 +25,7 @@ from residua.networks.network import Network
 from residua.recipes import Facts, Recipe
 from residua.schedule import planned
 from residua.train import Task, step_seconds
+from residua.words import listed
 
 PROBED = 256  # files whose size is read to choose the network's
 CROP_RATIO = 0.875  # of a photograph's shorter side that the center crop keeps
@@ -58,6 +60,7 @@ def prepare(
     """
     recipe, sources = settings.resolve(name, layers)
     dataset = datasets.load(source, recipe.seed)
+    refuse_unreadable(dataset)
     start = initial_weights(recipe)
     if start is not None:
         recipe, inherited = inherit(recipe, start)
@@ -100,6 +103,27 @@ def complete(
         validation = in_memory(validation, preprocessing, run_on.threads)
     task = Task(network, classes, preprocessing, train_split, validation)
     return Job(dataset, recipe, name, sources, task, run_on, splits)
+
+
+def refuse_unreadable(dataset: Dataset) -> None:
+    """Read every file once, so that training does not end at a bad one hours later.
+
+    Raises:
+        BadData: some cannot be decoded; the message counts all and names the first.
+    """
+    bad = [
+        f"{split.name(index)} ({look.note})"
+        for split in dataset.splits.values()
+        if not split.in_memory
+        for index, look in enumerate(looks(split, cores()))
+        if look.fault
+    ]
+    if bad:
+        raise BadData(
+            f"{len(bad)} image(s) cannot be read: {listed(bad, 5)}",
+            where=dataset.source,
+            fix=f"remove them or copy them again; residua check {dataset.source} lists all",
+        )
 
 
 def facts(dataset: Dataset, recipe: Recipe) -> Facts:

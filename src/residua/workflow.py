@@ -21,7 +21,7 @@ import torch
 from residua import checkpoints, datasets, plots, report, settings
 from residua.batches import evaluation
 from residua.checkpoints import Weights
-from residua.datasets.dataset import Dataset, Split
+from residua.datasets.dataset import Dataset, Split, together
 from residua.environment import environment
 from residua.errors import Diverged, Refused, Stopped
 from residua.evaluate import Evaluation, score
@@ -185,7 +185,7 @@ def evaluate(
     workers: int = 0,
     batch: int | None = None,
 ) -> Evaluation:
-    """Ask a network about every image of a split.
+    """Ask a network about every image of a split, or of all splits: "all".
 
     Raises:
         Refused: the data set has no such split, or classes that the network does not know.
@@ -209,12 +209,22 @@ def evaluate(
     )
 
 
+def is_own(run: RunDirectory, dataset: Dataset) -> bool:
+    """Whether a data set is the one that the run was trained on."""
+    return bool(run.info()["data"]["fingerprint"] == dataset.fingerprint)
+
+
+def usual_split(dataset: Dataset, own: bool) -> str:
+    """The split to evaluate on: all images of other data that has no test split of its own."""
+    return "test" if own or dataset.divided else "all"
+
+
 def matched(dataset: Dataset, role: str, classes: tuple[str, ...]) -> Split:
     """A split with its labels numbered as the network numbers its classes, matched by name."""
-    if role not in dataset.splits:
+    if role not in (*dataset.splits, "all"):
         have = ", ".join(dataset.splits)
         raise Refused(f"the data has no {role} split", where=dataset.source, fix=f"it has {have}")
-    split = dataset.splits[role]
+    split = together(tuple(dataset.splits.values())) if role == "all" else dataset.splits[role]
     strangers = [name for name in dataset.classes if name not in classes]
     if strangers:
         raise Refused(

@@ -23,7 +23,10 @@ class Options:
     protocol: Annotated[
         str, Parameter(help="views of each image, see `residua list protocols` [single]")
     ] = "single"
-    split: Annotated[str, Parameter(help="test, validation or train [test]")] = "test"
+    split: Annotated[
+        str | None,
+        Parameter(help="test, validation, train or all [test; all of data without a test split]"),
+    ] = None
     min_top1: Annotated[
         float | None,
         Parameter(metavar="0.9", help="exit with 7 if the share of right answers is below this"),
@@ -63,13 +66,15 @@ def evaluate(
         raise unknown("protocol", options.protocol, PROTOCOLS)
     terminal.live(f"reading {source or model.name}")
     dataset = opened(model, source)
-    kept = model.run if own_test(model, dataset, options.split) else None
+    own = model.run is not None and workflow.is_own(model.run, dataset)
+    split = options.split or workflow.usual_split(dataset, own)
+    kept = model.run if own and split == "test" else None
     with kept.lock() if kept else nullcontext():
         terminal.live(f"evaluating {model.name}")
         tested = workflow.evaluate(
             model.weights,
             dataset,
-            options.split,
+            split,
             options.protocol,
             api.plain_execution(options.device),
             options.workers,
@@ -80,7 +85,7 @@ def evaluate(
     terminal.close()
     terminal.say(
         (model.name, EMPHASIS),
-        f"  {tested.total:,} {options.split} images of {dataset.name}, {WORDS[options.protocol]}",
+        f"  {tested.total:,} {split} images of {dataset.name}, {WORDS[options.protocol]}",
     )
     results.details(tested, terminal)
     where = finish(model, kept, terminal)
@@ -141,13 +146,6 @@ def opened(model: "Model", source: str | None) -> "Dataset":
         raise Refused("a weights file has no data of its own", fix="name the data after it")
     info = model.run.info()
     return datasets.load(info["data"]["source"], info.get("seed", 0))
-
-
-def own_test(model: "Model", dataset: "Dataset", split: str) -> bool:
-    """Whether these are the test images of the run itself, whose report is about them."""
-    if model.run is None or split != "test":
-        return False
-    return bool(model.run.info()["data"]["fingerprint"] == dataset.fingerprint)
 
 
 def finish(model: "Model", kept: Any, terminal: Terminal) -> str | None:

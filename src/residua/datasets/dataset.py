@@ -81,6 +81,7 @@ class Dataset:
     splits: dict[str, Split]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    divided: bool = True  # it came with a test split; otherwise one was held out
 
     def describe(self) -> dict[str, Any]:
         """What a run records about its data, as plain values."""
@@ -93,6 +94,17 @@ class Dataset:
             "size": list(train.shape[1:3]) if isinstance(train, Tensor) else None,
             "fingerprint": self.fingerprint,
         }
+
+
+def together(splits: Sequence[Split]) -> Split:
+    """All images of several splits as one."""
+    names = tuple(split.name(index) for split in splits for index in range(len(split)))
+    labels = torch.cat([split.labels for split in splits])
+    pixels = [split.images for split in splits if isinstance(split.images, Tensor)]
+    if pixels:
+        return Split(torch.cat(pixels), labels, names)
+    paths = (path for split in splits for path in split.images if isinstance(path, Path))
+    return Split(tuple(paths), labels, names)
 
 
 def digest(pixels: Pixels) -> bytes:

@@ -120,13 +120,14 @@ def assemble(
         if members:
             labels, names, paths = zip(*members, strict=True)
             splits[role] = Split(paths, torch.tensor([number[label] for label in labels]), names)
-    if set(splits) == {"train"}:
+    divided = "test" in splits
+    if not divided:
         splits["train"], splits["test"] = hold_out(splits["train"], TEST_FRACTION, seed)
         percent = round(100 * TEST_FRACTION)
         notes.append(f"no test split found: {percent} % held out, stratified, seed {seed}")
     name = slug(source.resolve().stem if source.is_file() else source.resolve().name)
     digest = fingerprint(splits, classes)
-    return Dataset(name, str(source.resolve()), classes, splits, digest, tuple(notes))
+    return Dataset(name, str(source.resolve()), classes, splits, digest, tuple(notes), divided)
 
 
 def _class_faults(samples: Sequence[Sample], classes: Sequence[str]) -> Iterator[Fault]:

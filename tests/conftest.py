@@ -1,4 +1,4 @@
-"""What several tests share: one thread of torch, a finished run, and the real data if it is here."""
+"""What several tests share: one thread of torch, a finished run, real data if it is here."""
 
 import os
 from collections.abc import Iterator

@@ -50,7 +50,9 @@ def test_numbers_are_uniform_and_independent() -> None:
 
 
 def test_each_image_epoch_and_seed_has_numbers_of_its_own() -> None:
-    rows = [augment.uniforms(seed, epoch, torch.arange(50), 2) for seed in (0, 1) for epoch in (0, 1)]
+    rows = [
+        augment.uniforms(seed, epoch, torch.arange(50), 2) for seed in (0, 1) for epoch in (0, 1)
+    ]
     assert len({tuple(row) for row in torch.cat(rows).tolist()}) == 200
 
 

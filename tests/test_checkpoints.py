@@ -64,7 +64,7 @@ def test_equal_tensors_have_equal_digests(tmp_path: Path) -> None:
 def test_the_order_of_writing_survives_a_power_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each part and then the manifest flushed and named, the folder flushed, named, parent flushed."""
+    """Each part, then the manifest: flushed, named; the folder: flushed, named, parent flushed."""
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     recorder = Recorder(monkeypatch)

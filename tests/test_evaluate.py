@@ -58,7 +58,9 @@ def test_a_small_case_by_hand() -> None:
     assert BY_HAND.confusion.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
     assert BY_HAND.ranks.tolist() == [0, 0, 2, 0, 1]
     assert BY_HAND.top5_error == 0
-    assert BY_HAND.losses.tolist() == pytest.approx([-math.log(p) for p in (0.8, 0.6, 0.2, 0.7, 0.3)])
+    assert BY_HAND.losses.tolist() == pytest.approx(
+        [-math.log(p) for p in (0.8, 0.6, 0.2, 0.7, 0.3)]
+    )
     first, second, third = BY_HAND.per_class()
     assert (first["class"], first["total"], first["wrong"], first["error"]) == ("a", 2, 1, 0.5)
     assert (first["precision"], first["recall"], first["f1"]) == (0.5, 0.5, 0.5)
@@ -70,7 +72,11 @@ def test_a_small_case_by_hand() -> None:
 def test_rows_and_summary_of_the_small_case() -> None:
     table = json.loads(json.dumps(BY_HAND.to_dict()))
     assert {key: table[key] for key in ("protocol", "split", "wrong", "total", "error")} == {
-        "protocol": "single", "split": "test", "wrong": 2, "total": 5, "error": 0.4
+        "protocol": "single",
+        "split": "test",
+        "wrong": 2,
+        "total": 5,
+        "error": 0.4,
     }
     assert (table["data"], table["weights"], table["seconds"]) == ("data", "weights", 1.235)
     assert table["loss"] == pytest.approx(float(BY_HAND.losses.mean()))
@@ -127,7 +133,10 @@ def test_all_numbers_agree_with_each_other(tested: Evaluation) -> None:
         assert low <= (row["error"] or 0) <= high
     assert tested.top5_error <= tested.error
     assert tested.top5_error == np.mean(
-        [label not in np.argsort(-row)[:5] for row, label in zip(tested.scores, tested.labels, strict=True)]
+        [
+            label not in np.argsort(-row)[:5]
+            for row, label in zip(tested.scores, tested.labels, strict=True)
+        ]
     )
     recount = sum(row["label"] != row["prediction"] for row in tested.rows())
     assert recount == tested.wrong
@@ -162,7 +171,9 @@ def test_the_batch_size_changes_no_count() -> None:
     network = networks.build("resnet8-cifar", 3).eval()
     split, look = noise(50, 8), Preprocessing(8)
     with torch.inference_mode():
-        found = [score(network, evaluation(split, look, batch, CPU), "single") for batch in (1, 7, 50)]
+        found = [
+            score(network, evaluation(split, look, batch, CPU), "single") for batch in (1, 7, 50)
+        ]
     for scores, labels in found:
         assert np.allclose(scores, found[0][0], atol=1e-5)
         assert (scores.argmax(1) == found[0][0].argmax(1)).all()

@@ -59,7 +59,7 @@ def test_caffe_sgd_equals_torchs_while_the_rate_is_constant(
 
 
 def test_caffe_sgd_slows_down_later_than_torchs_at_a_drop() -> None:
-    """At a drop from r to s the velocity keeps r: the two part by (r - s) m V, V torch's velocity."""
+    """At a drop from r to s the velocity keeps r: they part by (r - s) m V, V torch's velocity."""
     before, after, momentum = 0.1, 0.01, 0.9
     ours = descend(CaffeSGD, [before, before, after], momentum, 0.0)
     theirs = descend(SGD, [before, before, after], momentum, 0.0)

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from residua.errors import Refused
 from residua.recipes import RANGES, RECIPES, Facts, Recipe, automatic
 
-FACTS = Facts("pets", 7_000, 224, "crop", "photographs", cores=8, cuda=False, bf16=False, memory=10**10, depth=0)
+FACTS = Facts(
+    "pets",
+    7_000,
+    224,
+    "crop",
+    "photographs",
+    cores=8,
+    cuda=False,
+    bf16=False,
+    memory=10**10,
+    depth=0,
+)
 
 
 def test_paper_cifar_is_section_4_2() -> None:
@@ -20,7 +31,12 @@ def test_paper_cifar_is_section_4_2() -> None:
     assert (recipe.momentum, recipe.weight_decay, recipe.decay_norms) == (0.9, 1e-4, True)
     assert [at * 64_000 for at in recipe.milestones] == [32_000, 48_000]
     assert (recipe.schedule, recipe.warmup, recipe.label_smoothing) == ("step", 0, 0)
-    assert (recipe.crop, recipe.flip, recipe.normalize, recipe.color) == ("pad", True, "pixel", "none")
+    assert (recipe.crop, recipe.flip, recipe.normalize, recipe.color) == (
+        "pad",
+        True,
+        "pixel",
+        "none",
+    )
     assert (recipe.optimizer, recipe.nesterov) == ("caffe-sgd", False)
     assert recipe.validation == 0.1  # "a 45k/5k train/val split"
 
@@ -43,6 +59,12 @@ def test_values_out_of_range_are_refused_by_name(name: str) -> None:
             Recipe(**{name: value})
         assert refused.value.what == f"{name} must be between {low:g} and {high:g}"
         assert refused.value.where == f"received {name} = {value!r}"
+
+
+@pytest.mark.parametrize("milestones", [(0.5, 1.5), (-0.1,), (math.nan,), (32_000, 48_000)])
+def test_milestones_are_shares_of_the_run(milestones: tuple[float, ...]) -> None:
+    with pytest.raises(Refused, match="shares of the run"):
+        Recipe(milestones=milestones)
 
 
 def test_every_number_has_a_range() -> None:

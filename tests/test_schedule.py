@@ -35,9 +35,7 @@ def test_papers_iterations_have_exact_progress() -> None:
 
 @given(
     steps=st.integers(1, 5_000),
-    looks=st.lists(
-        st.tuples(st.integers(1, 400), st.floats(0.001, 10)), min_size=1, max_size=12
-    ),
+    looks=st.lists(st.tuples(st.integers(1, 400), st.floats(0.001, 10)), min_size=1, max_size=12),
     budget=st.floats(1, 10_000),
 )
 def test_progress_is_monotonic_and_continuous_through_replanning(
@@ -61,9 +59,7 @@ def test_progress_is_monotonic_and_continuous_through_replanning(
             return
 
 
-@given(
-    step=st.integers(1, 10_000), seconds=st.floats(0.01, 1e6), budget=st.floats(1, 1e6)
-)
+@given(step=st.integers(1, 10_000), seconds=st.floats(0.01, 1e6), budget=st.floats(1, 1e6))
 def test_a_replanned_end_is_where_the_budget_ends(step: int, seconds: float, budget: float) -> None:
     plan = Plan(2 * step).replanned(step, seconds, budget)
     if seconds >= budget:

@@ -182,7 +182,9 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
 
 LENGTHS = ("epochs", "steps", "time")
 recipes = st.builds(
-    lambda values, length: Recipe(**{k: v for k, v in values.items() if k not in set(LENGTHS) - length}),
+    lambda values, length: Recipe(
+        **{k: v for k, v in values.items() if k not in set(LENGTHS) - length}
+    ),
     st.fixed_dictionaries({field.name: values_of(field.name) for field in fields(Recipe)}),
     st.sampled_from([{name} for name in LENGTHS]),
 )

@@ -91,7 +91,9 @@ def test_mixup_blends_images_and_labels_by_one_share_for_each_step() -> None:
     for index in (0, 1, 0):
         share = float(np.random.default_rng((7, index)).beta(1.0, 1.0))
         mixed = share * batch.images + (1 - share) * batch.images.flip(0)
-        target = share * F.one_hot(batch.labels, 3) + (1 - share) * F.one_hot(batch.labels, 3).flip(0)
+        target = share * F.one_hot(batch.labels, 3) + (1 - share) * F.one_hot(batch.labels, 3).flip(
+            0
+        )
         expected = -(target * network(mixed).log_softmax(1)).sum(1).mean()
         loss, _ = objective(network, batch, recipe, index)
         assert loss.item() == pytest.approx(expected.item(), rel=1e-4)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from residua import datasets, workflow
-from residua.datasets.dataset import Dataset, Split, fingerprint
+from residua.datasets.dataset import Dataset, fingerprint
 from residua.interrupt import Interrupt
 from residua.prepare import Job, prepare
 from residua.runs import RunDirectory
@@ -89,6 +89,7 @@ def outcome(run: RunDirectory) -> dict[str, Any]:
     manifests = {
         path.parent.name: json.loads(path.read_text())
         for path in run.checkpoints.glob("*/manifest.json")
+        if path.parent.name.isdigit()
     }
     newest = max(map(int, manifests))
     position = {**manifests[str(newest)]["position"], "seconds": None}

@@ -74,7 +74,7 @@ class Run:
         """
         info = self.info
         source = info["data"]["source"] if data is None else data
-        dataset = datasets.load(source, info["seed"])
+        dataset = datasets.load(source, info["data"]["seed"])  # to find its test images again
         split = split or workflow.usual_split(dataset, workflow.is_own(self.directory, dataset))
         return workflow.evaluate(self.weights(), dataset, split, protocol, plain_execution())
 

@@ -149,6 +149,7 @@ def gather(
         num_workers=workers,
         collate_fn=together,
         worker_init_fn=leave_signals_to_parent,
+        generator=torch.Generator(),  # else it draws from the one that layers such as dropout use
         multiprocessing_context="fork" if workers else None,
     )
     try:

@@ -57,6 +57,12 @@ class Learner:
         tensors |= {f"scaler.{key}": torch.as_tensor(value) for key, value in scaler.items()}
         return tensors
 
+    def broken(self) -> str:
+        """The name of a tensor of the network or its state that is not finite, if there is one."""
+        tensors = self.network.state_dict() | self.state()
+        floats = {name: value for name, value in tensors.items() if value.is_floating_point()}
+        return next((name for name, value in floats.items() if not value.isfinite().all()), "")
+
     def restore(self, weights: dict[str, Tensor], state: dict[str, Tensor]) -> None:
         """Continue from `weights` and `state`, as `state()` gave them."""
         self.network.load_state_dict(weights)

@@ -88,6 +88,12 @@ def complete(
     if start is not None:
         adopt(network, start, classes)
     train_split, validation = selection_split(dataset, recipe)
+    if min(recipe.batch or 1, len(train_split)) == 1 and size <= network.stride:
+        raise Refused(
+            "batch norm needs more than one value of each channel",
+            where=f"{recipe.network}, one image of {size}x{size} pixels in a step",
+            fix="take more images in a step, or larger ones",
+        )
     splits = {"train": train_split} | ({"validation": validation} if validation else {})
     splits |= {role: split for role, split in dataset.splits.items() if role not in splits}
     preprocessing = Preprocessing(size, recipe.fit or "crop", resized(size))
@@ -177,7 +183,8 @@ def inherit(recipe: Recipe, start: Weights) -> tuple[Recipe, dict[str, str]]:
             where=f"--init {recipe.init}",
             fix=f"leave out --network, or give --network {start.network}",
         )
-    values: dict[str, Any] = {"network": start.network, "size": start.preprocessing.size}
+    look = start.preprocessing
+    values: dict[str, Any] = {"network": start.network, "size": look.size, "fit": look.fit}
     values = {key: value for key, value in values.items() if getattr(recipe, key) is None}
     return replace(recipe, **values), dict.fromkeys(values, f"weights {recipe.init}")
 

@@ -106,6 +106,11 @@ class Recipe:
                     f"{name} must be between {low:g} and {high:g}",
                     where=f"received {name} = {value!r}",
                 )
+        if not all(0 <= at <= 1 for at in self.milestones):
+            raise Refused(
+                "milestones must be shares of the run, between 0 and 1",
+                where=f"received milestones = {self.milestones}",
+            )
         if sum(value is not None for value in (self.epochs, self.steps, self.time)) > 1:
             raise Refused(
                 "epochs, steps and time exclude each other",

@@ -4,6 +4,7 @@ What `train` leaves in the directory is all that it does, and it goes on from wh
 It yields what happens on the way, for whoever wants to show it.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -175,11 +176,14 @@ def one_epoch(job: Training) -> Iterator[Event]:
     while position.step < min(end, position.plan.steps):
         yield from leg(job, batches, min(end, next_stop(job)))
         over = position.step >= min(end, position.plan.steps)
+        every = recipe.checkpoint_every
+        if not (over or job.interrupt.requested or (every and position.step % every == 0)):
+            continue
+        if broken := job.learner.broken():  # before anything of it is kept
+            raise diverged(job, broken)
         if over:
             yield close_epoch(job, number + 1)
-        every = recipe.checkpoint_every
-        if over or job.interrupt.requested or (every and position.step % every == 0):
-            yield save(job)
+        yield save(job)
         if job.interrupt.requested:
             raise stopped()
 
@@ -261,6 +265,8 @@ def close_epoch(job: Training, number: int) -> Epoch:
     if job.task.validation is not None:
         began = time.monotonic()
         loss, error = measure(job, job.task.validation)
+        if not math.isfinite(loss):
+            raise diverged(job, "the validation loss")
         position.seconds += time.monotonic() - began
         keys = ("split", "step", "epoch", "loss", "error")
         values = ("validation", position.step, number, loss, error)
@@ -294,18 +300,14 @@ def measure(job: Training, split: Split) -> tuple[float, float]:
     return float(loss) / len(split), int(wrong) / len(split)
 
 
+def diverged(job: Training, what: str) -> Diverged:
+    where = f"learning rate {job.rate(job.position.step - 1):g}"
+    return Diverged(f"{what} is no longer finite at step {job.position.step}", where, REMEDY)
+
+
 def save(job: Training) -> Saved:
-    """Write a checkpoint of this step, unless a weight is not finite."""
-    network, position = job.learner.network, job.position
-    weights = network.state_dict()
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise Diverged(
-                f"{name} is no longer finite at step {position.step}",
-                where=f"learning rate {job.rate(position.step):g}",
-                fix=REMEDY,
-            )
-    state = job.learner.state()
+    """Write a checkpoint of this step."""
+    position, weights, state = job.position, job.learner.network.state_dict(), job.learner.state()
     path = checkpoints.save(job.run.checkpoints, position.step, weights, state, asdict(position))
     checkpoints.prune(job.run.checkpoints)
     return Saved(position.step, path)

@@ -91,7 +91,7 @@ def reopen(path: Path) -> tuple[RunDirectory, Job]:
     run = RunDirectory.open(path)
     stored, info = run.read_json("recipe.json"), run.info()
     recipe, _ = settings.resolve(stored["recipe"], [("recipe.json", stored["settings"])])
-    dataset = datasets.load(info["data"]["source"], recipe.seed)
+    dataset = datasets.load(info["data"]["source"], info["data"]["seed"])
     if dataset.fingerprint != info["data"]["fingerprint"]:
         raise Refused(
             "the data has changed since the run began",
@@ -128,15 +128,19 @@ def follow(
     with run.lock():
         began = time.monotonic()
         before = run.info().get("seconds", 0.0)
+
+        def ended(status: str) -> dict[str, Any]:
+            seconds = round(before + time.monotonic() - began, 1)  # of all sessions
+            return {"status": status, "ended": now(), "seconds": seconds}
+
         run.update({"status": "running"})
         try:
             yield from train(job.task, job.recipe, run, job.execution, interrupt, log)
             tested = test_once(job, run)
         except BaseException as error:
-            run.update({"status": status_after(error), "ended": now()})
+            run.update(ended(status_after(error)))
             raise
-        seconds = round(before + time.monotonic() - began, 1)
-        run.update({"status": "done", "ended": now(), "seconds": seconds, "best": best(run)})
+        run.update(ended("done") | {"best": best(run)})
         rows = run.metrics()
         plots.save(partial(plots.curves, rows), run.figures, "curves", rows)
         write_report(run)

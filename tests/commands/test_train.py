@@ -141,7 +141,7 @@ def test_a_signal_saves_and_says_how_to_go_on(residua: Call, number: int, tmp_pa
     process.send_signal(number)
     rest, complaint = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert rest.splitlines()[-1].startswith("saved step=")
+    assert (line + rest).splitlines()[-1].startswith("saved step=")  # perhaps while it was said
     assert "fix:   residua resume runs/digits-resnet8-cifar-1" in complaint
     assert "Traceback" not in complaint
     assert residua("verify", "runs/latest", "--json").json["ok"]

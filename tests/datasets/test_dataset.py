@@ -61,6 +61,7 @@ def test_describe_is_plain() -> None:
         "images": {"train": 3},
         "size": [4, 5],
         "fingerprint": "f",
+        "seed": 0,
     }
 
 

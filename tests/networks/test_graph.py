@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from residua import networks
 from residua.errors import Refused
 from residua.networks.graph import Graph, Node, graph, rows
+from residua.networks.network import Network
 
 PHOTOGRAPH, SMALL = (3, 224, 224), (3, 32, 32)
 # (name, parameters, billions of multiply-adds as printed)
@@ -51,7 +52,7 @@ PARAMETERS = (
 )
 
 
-def on_meta(name: str) -> networks.Network:
+def on_meta(name: str) -> Network:
     with torch.device("meta"):
         return networks.build(name)
 

@@ -140,12 +140,11 @@ def opened(model: "Model", source: str | None) -> "Dataset":
     """
     from residua import datasets
 
-    if source is not None:
-        return datasets.load(source)
-    if model.run is None:
+    own = model.run.info()["data"] if model.run else {}
+    source = source or own.get("source")
+    if source is None:
         raise Refused("a weights file has no data of its own", fix="name the data after it")
-    info = model.run.info()
-    return datasets.load(info["data"]["source"], info.get("seed", 0))
+    return datasets.load(source, own.get("seed", 0))  # the seed finds the run's test images again
 
 
 def finish(model: "Model", kept: Any, terminal: Terminal) -> str | None:

@@ -82,6 +82,7 @@ class Dataset:
     fingerprint: str
     notes: tuple[str, ...] = ()
     divided: bool = True  # it came with a test split; otherwise one was held out
+    seed: int = 0  # that drew it
 
     def describe(self) -> dict[str, Any]:
         """What a run records about its data, as plain values."""
@@ -93,6 +94,7 @@ class Dataset:
             "images": {role: len(split) for role, split in self.splits.items()},
             "size": list(train.shape[1:3]) if isinstance(train, Tensor) else None,
             "fingerprint": self.fingerprint,
+            "seed": self.seed,
         }
 
 

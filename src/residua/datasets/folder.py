@@ -127,7 +127,8 @@ def assemble(
         notes.append(f"no test split found: {percent} % held out, stratified, seed {seed}")
     name = slug(source.resolve().stem if source.is_file() else source.resolve().name)
     digest = fingerprint(splits, classes)
-    return Dataset(name, str(source.resolve()), classes, splits, digest, tuple(notes), divided)
+    where = str(source.resolve())
+    return Dataset(name, where, classes, splits, digest, tuple(notes), divided, seed)
 
 
 def _class_faults(samples: Sequence[Sample], classes: Sequence[str]) -> Iterator[Fault]:

@@ -13,8 +13,8 @@ import torch
 import residua as rs
 from residua import images
 from residua.errors import BadData, Refused
+from residua.events import Advance
 from residua.predictor import Prediction
-from residua.train import Advance
 from residua.workflow import begin, follow
 
 SHORT = {**tiny.SETTINGS, "epochs": 1, "batch": 8, "size": 12}

@@ -16,11 +16,11 @@ import torch
 from residua import api, datasets, settings, workflow
 from residua.datasets.dataset import Dataset
 from residua.errors import BadData, Locked, Refused
+from residua.events import Advance
 from residua.execution import execution
 from residua.prepare import prepare
 from residua.recipes import Recipe
 from residua.runs import RunDirectory
-from residua.train import Advance
 from residua.workflow import Finished, follow, matched, reopen
 
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 from residua import datasets, workflow
 from residua.datasets.dataset import Dataset, fingerprint
+from residua.events import Advance, Event
 from residua.interrupt import Interrupt
 from residua.prepare import Job, prepare
 from residua.runs import RunDirectory
-from residua.train import Advance, Event, train
+from residua.training import train
 
 SETTINGS: dict[str, Any] = {
     "network": "resnet8-cifar",

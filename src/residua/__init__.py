@@ -28,11 +28,7 @@ HOMES = {"ResiduaError": "residua.errors", "open_weights": "residua.checkpoints"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(HOMES.get(name, "residua.api"))
-    if home.__name__ == "residua.api":
-        # The module residua.train, imported with it, has taken the place of the function.
-        globals()["train"] = home.train
-    return getattr(home, name)
+    return getattr(import_module(HOMES.get(name, "residua.api")), name)
 
 
 def __dir__() -> list[str]:

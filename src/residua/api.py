@@ -124,7 +124,7 @@ def train(
         ResiduaError: one of its kinds, each with what, where and how to fix it.
     """
     job = prepare(data, recipe, [("argument", settings)])
-    directory = workflow.begin(job, Path(runs), ["residua.train", str(job.dataset.source)])
+    directory = workflow.begin(job, Path(runs), ["residua.training", str(job.dataset.source)])
     for _ in workflow.follow(job, directory):
         pass
     return Run(directory)

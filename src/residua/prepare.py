@@ -24,7 +24,7 @@ from residua.networks.graph import graph
 from residua.networks.network import Network
 from residua.recipes import Facts, Recipe
 from residua.schedule import planned
-from residua.train import Task, step_seconds
+from residua.training import Task, step_seconds
 from residua.words import listed
 
 PROBED = 256  # files whose size is read to choose the network's

@@ -25,13 +25,14 @@ from residua.datasets.dataset import Dataset, Split, together
 from residua.environment import environment
 from residua.errors import Diverged, Refused, Stopped
 from residua.evaluate import Evaluation, score
+from residua.events import Event
 from residua.execution import Execution
 from residua.interrupt import Interrupt
 from residua.predictor import Predictor
 from residua.prepare import Job, complete, initial_weights
 from residua.recipes import SMALL
 from residua.runs import RunDirectory
-from residua.train import Event, train
+from residua.training import train
 from residua.words import listed
 
 WORST = 24  # mistakes on the picture sheet

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from residua import checkpoints
-from residua import train as train_module
+from residua import checkpoints, training
 
 Call = Callable[..., Any]
 SMALL = ("network=resnet8-cifar", "threads=1")
@@ -155,8 +154,8 @@ def test_resume_goes_on(residua: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(end)
         job.interrupt.requested = len(seen) == 1
 
-    leg = train_module.leg
-    monkeypatch.setattr(train_module, "leg", stop)
+    leg = training.leg
+    monkeypatch.setattr(training, "leg", stop)
     answer = residua("train", "digits", *SMALL, "steps=40", "--log-samples", "samples")
     assert answer.code == 75
     assert "saved step=20" in answer.out

@@ -10,10 +10,10 @@ from residua.checkpoints import read_weights
 from residua.commands.results import headline
 from residua.commands.terminal import EMPHASIS, GOOD, QUIET, WARNING, Terminal, place
 from residua.errors import Stopped
+from residua.events import Advance, Epoch, Note, Saved
 from residua.interrupt import Interrupt
 from residua.prepare import Job
 from residua.runs import RunDirectory
-from residua.train import Advance, Epoch, Note, Saved
 from residua.words import duration, percent
 
 TESTED = "evaluations/single.json"  # what the end of a training writes

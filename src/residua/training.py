@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
-from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from residua.batches import Batch, evaluation, steps_per_epoch, training
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Split
 from residua.errors import Diverged
+from residua.events import Advance, Epoch, Event, Note, Saved
 from residua.execution import Execution
 from residua.images import Preprocessing
 from residua.interrupt import Interrupt, stopped
@@ -66,41 +66,6 @@ class Position:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Position":
         return cls(**values | {"plan": Plan(**values["plan"])})
-
-
-class Advance(NamedTuple):
-    """A step was taken."""
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    images_per_second: float
-    seconds_left: float
-
-
-class Epoch(NamedTuple):
-    """An epoch ended; its rows are in the run's metrics."""
-
-    number: int
-    rows: list[dict[str, Any]]
-    best: bool  # the validation error is the lowest so far
-
-
-class Saved(NamedTuple):
-    """A checkpoint would survive a power cut from now on."""
-
-    step: int
-    path: Path
-
-
-class Note(NamedTuple):
-    """Something a person should know."""
-
-    text: str
-
-
-Event = Advance | Epoch | Saved | Note
 
 
 @dataclass

@@ -22,14 +22,15 @@ from test_durable import largest_file
 from residua import checkpoints, prepare, workflow
 from residua.batches import evaluation
 from residua.errors import Diverged, OutOfResources, Stopped
+from residua.events import Advance, Epoch, Note, Saved
 from residua.interrupt import Interrupt
 from residua.learner import Learner
 from residua.optimizers import learning_rate
 from residua.runs import RunDirectory
 from residua.steps import Step, steps
-from residua.train import Advance, Epoch, Note, Saved, train
+from residua.training import train
 
-training = import_module("residua.train")  # `residua.train` is the function
+training = import_module("residua.training")  # `residua.training` is the function
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "everything": {
@@ -165,7 +166,7 @@ import torch
 torch.set_num_threads(1)
 import tiny
 from residua.runs import RunDirectory
-from residua.train import train
+from residua.training import train
 job, run = tiny.job(**eval(sys.argv[2])), RunDirectory(Path(sys.argv[1]))
 for event in train(job.task, job.recipe, run, job.execution):
     print(type(event).__name__, event.step if hasattr(event, "step") else "", flush=True)

@@ -69,6 +69,7 @@ def recorded(run: rs.Run) -> dict[str, Any]:
 def test_training_leaves_a_run(run: rs.Run) -> None:
     assert run.path.name == "colors-resnet8-cifar-1"
     assert run.info["status"] == "done"
+    assert run.info["command"][0] == "residua.train"
     assert {row["split"] for row in run.metrics} == {"train", "validation"}
     assert recorded(run)["error"] <= 0.2
     again = rs.Run.open(run.path.parent / "latest")

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ import tiny
 import torch
 from test_durable import largest_file
 
-from residua import checkpoints, prepare, workflow
+from residua import checkpoints, prepare, training, workflow
 from residua.batches import evaluation
 from residua.errors import Diverged, OutOfResources, Stopped
 from residua.events import Advance, Epoch, Note, Saved
@@ -29,8 +28,6 @@ from residua.optimizers import learning_rate
 from residua.runs import RunDirectory
 from residua.steps import Step, steps
 from residua.training import train
-
-training = import_module("residua.training")  # `residua.training` is the function
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "everything": {

@@ -84,8 +84,7 @@ class Run:
         Raises:
             BadData: it cannot be read.
         """
-        source = picture if isinstance(picture, bytes) else Path(picture)
-        answer = next(predict(self.weights(), [source], top))
+        answer = next(predict(self.weights(), [picture], top))
         if answer.error:
             raise BadData(answer.error, where=answer.name)
         return list(answer.predictions)
@@ -124,7 +123,7 @@ def train(
         ResiduaError: one of its kinds, each with what, where and how to fix it.
     """
     job = prepare(data, recipe, [("argument", settings)])
-    directory = workflow.begin(job, Path(runs), ["residua.training", str(job.dataset.source)])
+    directory = workflow.begin(job, Path(runs), ["residua.train", str(job.dataset.source)])
     for _ in workflow.follow(job, directory):
         pass
     return Run(directory)
@@ -139,10 +138,17 @@ def resume(path: str | Path) -> Run:
 
 
 def predict(
-    weights: Weights, pictures: Iterable[Path | bytes], top: int = 5, device: str | None = None
+    weights: Weights,
+    pictures: Iterable[str | Path | bytes],
+    top: int = 5,
+    device: str | None = None,
 ) -> Iterator[Answer]:
-    """Answer for each picture in order; one that cannot be read does not end the work."""
-    return Predictor(weights, plain_execution(device)).predict(pictures, top)
+    """Answer for each picture, a path or the bytes of a file, in order.
+
+    One that cannot be read gets an answer that says why, and does not end the work.
+    """
+    sources = (item if isinstance(item, bytes) else Path(item) for item in pictures)
+    return Predictor(weights, plain_execution(device)).predict(sources, top)
 
 
 def plain_execution(device: str | None = None) -> Execution:

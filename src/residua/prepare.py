@@ -59,6 +59,8 @@ def prepare(
         BadData: the data cannot be used.
     """
     recipe, sources = settings.resolve(name, layers)
+    if recipe.init is not None:  # a run may be resumed from another folder
+        recipe = replace(recipe, init=str(Path(recipe.init).resolve()))
     dataset = datasets.load(source, recipe.seed)
     refuse_unreadable(dataset)
     start = initial_weights(recipe)
@@ -96,18 +98,17 @@ def complete(
         )
     splits = {"train": train_split} | ({"validation": validation} if validation else {})
     splits |= {role: split for role, split in dataset.splits.items() if role not in splits}
-    preprocessing = Preprocessing(size, recipe.fit or "crop", resized(size))
+    look = Preprocessing(size, recipe.fit or "crop", resized(size))
+    if start is not None and start.preprocessing.size == size:
+        look = replace(start.preprocessing, fit=look.fit)
     if recipe.in_memory:
-        train_split = in_memory(train_split, preprocessing, run_on.threads)
-    if start is not None:
-        preprocessing = replace(
-            preprocessing, mean=start.preprocessing.mean, std=start.preprocessing.std
-        )
-    else:
-        preprocessing = measured(preprocessing, train_split, recipe)
-    if validation is not None and recipe.in_memory:
-        validation = in_memory(validation, preprocessing, run_on.threads)
-    task = Task(network, classes, preprocessing, train_split, validation)
+        train_split = in_memory(train_split, look, run_on.threads)
+        validation = in_memory(validation, look, run_on.threads) if validation else None
+    if start is None:
+        look = measured(look, train_split, recipe)
+    elif start.preprocessing.size != size:
+        look = replace(look, mean=start.preprocessing.mean, std=start.preprocessing.std)
+    task = Task(network, classes, look, train_split, validation)
     return Job(dataset, recipe, name, sources, task, run_on, splits)
 
 

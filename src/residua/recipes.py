@@ -65,7 +65,7 @@ class Recipe:
         "sgd", "caffe-sgd keeps the rate inside the velocity, as the papers' code", "optimization"
     )
     momentum: float = setting(0.9, "of SGD", "optimization")
-    nesterov: bool = setting(False, "Nesterov's form of momentum", "optimization")
+    nesterov: bool = setting(False, "Nesterov's form of momentum, in torch's SGD", "optimization")
     weight_decay: float = setting(1e-4, "L2 penalty (AdamW: decoupled)", "optimization")
     decay_norms: bool = setting(True, "decay norms and biases too", "optimization")
     clip: float = setting(0.0, "largest gradient norm; 0 is off", "optimization")

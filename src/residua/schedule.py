@@ -5,7 +5,6 @@ draws a new line from where it stands whenever the machine turns out faster or s
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from residua.recipes import Recipe
 
@@ -41,9 +40,6 @@ class Plan:
     def due(self, step: int) -> bool:
         """Whether it is time to look at the clock again."""
         return step - self.start >= max(1, (self.steps - self.start) // REPLANS)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "start": self.start, "progress": self.progress}
 
 
 def planned(recipe: Recipe, steps_per_epoch: int, seconds_per_step: float = 0.0) -> Plan:

@@ -90,8 +90,9 @@ def reopen(path: Path) -> tuple[RunDirectory, Job]:
         Refused: the data has changed since.
     """
     run = RunDirectory.open(path)
-    stored, info = run.read_json("recipe.json"), run.info()
-    recipe, _ = settings.resolve(stored["recipe"], [("recipe.json", stored["settings"])])
+    name, stored = settings.read_config(run.path / "recipe.json")
+    recipe, _ = settings.resolve(name or "auto", [("recipe.json", stored)])
+    sources, info = run.read_json("recipe.json").get("sources", {}), run.info()
     dataset = datasets.load(info["data"]["source"], info["data"]["seed"])
     if dataset.fingerprint != info["data"]["fingerprint"]:
         raise Refused(
@@ -99,9 +100,7 @@ def reopen(path: Path) -> tuple[RunDirectory, Job]:
             where=f"{dataset.source}: {differences(info['data'], dataset.describe())}",
             fix="restore it, or train anew",
         )
-    return run, complete(
-        dataset, recipe, stored["recipe"], stored["sources"], initial_weights(recipe)
-    )
+    return run, complete(dataset, recipe, name or "auto", sources, initial_weights(recipe))
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> str:

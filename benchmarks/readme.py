@@ -26,6 +26,7 @@ def rows() -> list[tuple[str, str, str]]:
     """What was measured, the value, and the file that tells how."""
     published, trained = load("published-resnet20"), load("cifar10-resnet20-cifar-15m")
     clone, kill, answers = load("fresh-clone"), load("kill"), load("answers")
+    power = load("power-cut")["measured"]
     weights, run = published["measured"], trained["measured"]["runs"][0]
     demo, test = (clone["measured"][f"make {target}"] for target in ("demo", "test"))
     low, high = run["interval"]
@@ -46,6 +47,12 @@ def rows() -> list[tuple[str, str, str]]:
             f"{kill['measured']['kills']} times, "
             + ("the same bits" if kill["measured"]["equal"] else "OTHER BITS"),
             "kill",
+        ),
+        (
+            "Checkpoints reported as saved and lost, over power cuts of an ext4 file system",
+            f"{sum(row['lost'] for row in power.values())} lost in "
+            f"{sum(row['cuts'] for row in power.values())} cuts",
+            "power-cut",
         ),
         (
             "`make demo` in a fresh clone, set-up included; a second time",

@@ -268,6 +268,14 @@ def test_import_leaves_torch_alone(module: str) -> None:
     assert done.returncode == 0, done.stderr or f"importing {module} loads torch"
 
 
+def test_python_needs_no_more_than_machines_with_gpus_have() -> None:
+    """Their images often lack what only the command line needs, and have no network to get it."""
+    without = "import sys; sys.modules.update(cyclopts=None, rich=None)"
+    check = f"{without}; import residua as rs; rs.train; rs.network('resnet8-cifar')"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_public_names_are_sorted_and_resolve() -> None:
     residua = importlib.import_module("residua")
 

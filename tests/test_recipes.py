@@ -171,3 +171,14 @@ def test_images_stay_on_disk_where_they_do_not_fit() -> None:
     small = FACTS._replace(size=32, images=50_000)
     for memory, fits in ((10**10, True), (10**8, False)):
         assert automatic(Recipe(), small._replace(memory=memory))[0].in_memory is fits
+
+
+def test_the_rate_follows_batch_optimizer_and_start() -> None:
+    def rate(batch: int, **settings: Any) -> float | None:
+        recipe = replace(RECIPES["quick"][1], batch=batch, **settings)
+        return automatic(recipe, FACTS)[0].learning_rate
+
+    assert (rate(128), rate(64), rate(32)) == (0.2, 0.1, 0.05)
+    assert rate(128, optimizer="adamw") == 0.002
+    assert rate(128, init="weights.safetensors") == 0.02
+    assert rate(128, learning_rate=0.3) == 0.3

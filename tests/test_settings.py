@@ -30,9 +30,9 @@ def test_layers_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     recipe, sources = resolve("quick", layers)
     assert (recipe.seed, recipe.batch, recipe.momentum) == (6, 16, 0.8)
-    assert recipe.learning_rate == RECIPES["quick"][1].learning_rate
+    assert recipe.weight_decay == RECIPES["quick"][1].weight_decay
     assert recipe.ema == Recipe().ema
-    names = ("seed", "batch", "momentum", "learning_rate", "ema")
+    names = ("seed", "batch", "momentum", "weight_decay", "ema")
     expected = ["flag", "environment", "file", "recipe quick", "default"]
     assert [sources[name] for name in names] == expected
     assert set(sources) == set(FIELDS)

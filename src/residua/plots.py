@@ -91,7 +91,7 @@ def _panel(axes: Axes, rows: Sequence[Row], key: str, colors: Inks) -> None:
     ends, later, epochs = [], [0.0], []
     for split, width, weight in (("train", 1.1, "normal"), ("validation", 2.6, "bold")):
         x, y = series(rows, split, key)
-        known = np.abs(y) < HUGE  # False for nan
+        known = (y >= 0) & (y < HUGE)  # False for nan, and for what no error can be
         x, y = x[known], scale * y[known]
         if not len(x):
             continue

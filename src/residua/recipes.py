@@ -149,7 +149,6 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         Recipe(
             schedule="one-cycle",
             warmup=0.2,
-            learning_rate=0.2,
             nesterov=True,
             weight_decay=5e-4,
             decay_norms=False,
@@ -194,7 +193,6 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         Recipe(
             schedule="cosine",
             warmup=0.1,
-            learning_rate=0.02,
             nesterov=True,
             weight_decay=5e-4,
             decay_norms=False,
@@ -233,7 +231,7 @@ def automatic(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
         "device": ("cuda", "a GPU is present") if facts.cuda else ("cpu", "no GPU is present"),
         "precision": ("bf16", "fast here") if facts.bf16 else ("fp32", "bf16 is not fast here"),
         "validation": (round(min(0.1, max(0.02, 2500 / facts.images)), 4), "enough to select by"),
-        "learning_rate": (0.1, "the papers'"),
+        "learning_rate": peak_rate(recipe, recipe.batch or look["batch"][0]),
         "warmup_error": (0.8, "the papers', from 110 layers on (2016a, section 4.2)")
         if recipe.schedule == "step" and facts.depth >= 110
         else (0.0, ""),
@@ -255,7 +253,7 @@ def small_images(facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
         "batch": batch_size(facts.images, 128),
         "crop": ("pad", "small images") if size >= 16 else ("none", "every pixel counts"),
         "flip": (False, "digits are not symmetric") if digits else (True, "doubles the images"),
-        "workers": (facts.cores, f"{facts.cores} cores"),
+        "workers": decoders(facts),
         "threads": (facts.cores, f"{facts.cores} cores")
         if size >= 16
         else (1, "a step is too short to be shared out"),
@@ -270,10 +268,24 @@ def photographs(facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
         "batch": batch_size(facts.images, 128 if facts.cuda else 32),
         "crop": ("area", "photographs"),
         "flip": (True, "doubles the images"),
-        "workers": (facts.cores, f"{facts.cores} cores"),
+        "workers": decoders(facts),
         "threads": (facts.cores, f"{facts.cores} cores"),
         "in_memory": (False, "decoded anew for each view"),
     }
+
+
+def decoders(facts: Facts) -> tuple[int, str]:
+    """Worker processes: only a GPU computes faster than two of them decode."""
+    if facts.cuda:
+        return facts.cores, f"{facts.cores} cores"
+    return min(2, facts.cores), "enough to keep ahead of a processor"
+
+
+def peak_rate(recipe: Recipe, batch: int) -> tuple[float, str]:
+    """In proportion to the batch (Goyal et al. 2017, section 2.1), a tenth of it to fine-tune."""
+    base = 2e-3 if recipe.optimizer == "adamw" else 0.2
+    rate = base * batch / 128 / (1 if recipe.init is None else 10)
+    return float(f"{rate:.3g}"), f"for {batch} images in a step"
 
 
 def batch_size(images: int, usual: int) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from residua import augment, images
 from residua.datasets.dataset import Pixels, Split
 from residua.errors import BadData, OutOfResources
 from residua.images import Preprocessing
+from residua.interrupt import SIGNALS
 from residua.recipes import Recipe
 
 # Which of an image's random numbers decide what.
@@ -148,12 +149,11 @@ def gather(
         batch_sampler=[indices.tolist() for indices in chunks],
         num_workers=workers,
         collate_fn=together,
-        worker_init_fn=leave_signals_to_parent,
         generator=torch.Generator(),  # else it draws from the one that layers such as dropout use
         multiprocessing_context="fork" if workers else None,
     )
     try:
-        for indices, views in zip(chunks, loader, strict=True):
+        for indices, views in zip(chunks, started(loader), strict=True):
             if isinstance(views, BadData):
                 raise views
             yield torch.from_numpy(views).to(device), indices
@@ -174,7 +174,14 @@ def together(views: Sequence[Pixels | BadData]) -> Pixels | BadData:
     return bad[0] if bad else np.stack(whole)
 
 
-def leave_signals_to_parent(worker: int) -> None:
-    """Workers end with their parent, which may still need them to finish a step."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def started(loader: DataLoader[Pixels | BadData]) -> Iterator[Pixels | BadData]:
+    """The loader's views, its workers deaf to signals that ask to stop.
+
+    A signal often goes to all processes at once. The workers end with their parent, which may still
+    need them to finish a step.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # workers inherit it
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,6 +10,12 @@ from record import RESULTS, ROOT
 
 BEGIN, END = "<!-- results: python benchmarks/readme.py -->", "<!-- end of results -->"
 README = ROOT / "README.md"
+TRAINED = (
+    "resnet20-cifar, batch 128",
+    "resnet56-cifar, batch 128",
+    "resnet18 at 224, batch 32",
+    "resnet50 at 224, batch 32",
+)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -26,7 +32,7 @@ def rows() -> list[tuple[str, str, str]]:
     """What was measured, the value, and the file that tells how."""
     published, trained = load("published-resnet20"), load("cifar10-resnet20-cifar-15m")
     clone, kill, answers = load("fresh-clone"), load("kill"), load("answers")
-    power = load("power-cut")["measured"]
+    power, speed = load("power-cut")["measured"], load("speed")["measured"]
     weights, run = published["measured"], trained["measured"]["runs"][0]
     demo, test = (clone["measured"][f"make {target}"] for target in ("demo", "test"))
     low, high = run["interval"]
@@ -53,6 +59,11 @@ def rows() -> list[tuple[str, str, str]]:
             f"{sum(row['lost'] for row in power.values())} lost in "
             f"{sum(row['cuts'] for row in power.values())} cuts",
             "power-cut",
+        ),
+        (
+            "Training, images a second: ResNet-20 and -56 at 32 pixels, ResNet-18 and -50 at 224",
+            "; ".join(f"{speed[f'train {part}']['images_per_second']:,.0f}" for part in TRAINED),
+            "speed",
         ),
         (
             "`make demo` in a fresh clone, set-up included; a second time",

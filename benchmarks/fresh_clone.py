@@ -34,7 +34,7 @@ def main() -> None:
                 "first_seconds": rounds[0],
                 "second_seconds": rounds[1],
                 "megabytes": round(size(clone) / 1e6),
-                "last_line": done.stdout.strip().splitlines()[-1],
+                "ending": done.stdout.rstrip().rpartition("\n\n")[2].splitlines()[-7:],
             }
     record("fresh-clone", measured)
 

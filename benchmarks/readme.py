@@ -8,7 +8,7 @@ from typing import Any
 
 from record import RESULTS, ROOT
 
-BEGIN, END = "<!-- results: python benchmarks/readme.py -->", "<!-- end of results -->"
+BEGIN, END = "<!-- {}: python benchmarks/readme.py -->", "<!-- end of {} -->"
 README = ROOT / "README.md"
 TRAINED = (
     "resnet20-cifar, batch 128",
@@ -94,11 +94,19 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def demo() -> str:
+    """How `make demo` ends, for the README."""
+    ending = load("fresh-clone")["measured"]["make demo"]["ending"]
+    return "\n".join(["```", *ending, "```"])
+
+
 def main() -> None:
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
-    print(table())
+    text = README.read_text(encoding="utf-8")
+    for name, block in (("demo", demo()), ("results", table())):
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{block}\n{end}{rest.partition(end)[2]}"
+    README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -31,10 +31,10 @@ def percent(fraction: float) -> str:
 def rows() -> list[tuple[str, str, str]]:
     """What was measured, the value, and the file that tells how."""
     published, trained = load("published-resnet20"), load("cifar10-resnet20-cifar-15m")
-    clone, kill, answers = load("fresh-clone"), load("kill"), load("answers")
+    kill, answers = load("kill"), load("answers")
     power, speed = load("power-cut")["measured"], load("speed")["measured"]
     weights, run = published["measured"], trained["measured"]["runs"][0]
-    demo, test = (clone["measured"][f"make {target}"] for target in ("demo", "test"))
+    demo, test = load("make-demo")["measured"], load("make-test")["measured"]
     low, high = run["interval"]
     return [
         (
@@ -69,9 +69,9 @@ def rows() -> list[tuple[str, str, str]]:
             "`make demo` in a fresh clone, set-up included; a second time",
             f"{demo['first_seconds']:.0f} s; {demo['second_seconds']:.0f} s; "
             f"{demo['megabytes']:,} MB",
-            "fresh-clone",
+            "make-demo",
         ),
-        ("`make test` in a fresh clone", f"{test['first_seconds']:.0f} s", "fresh-clone"),
+        ("`make test` in a fresh clone", f"{test['first_seconds']:.0f} s", "make-test"),
         (
             "`residua --help`; a misspelled network",
             "; ".join(f"{answers['measured'][key]['median']:.2f} s" for key in ("help", "network")),
@@ -96,7 +96,7 @@ def table() -> str:
 
 def demo() -> str:
     """How `make demo` ends, for the README."""
-    ending = load("fresh-clone")["measured"]["make demo"]["ending"]
+    ending = load("make-demo")["measured"]["ending"]
     return "\n".join(["```", *ending, "```"])
 
 

@@ -38,6 +38,7 @@ def test_paper_cifar_is_section_4_2() -> None:
         "none",
     )
     assert (recipe.optimizer, recipe.nesterov) == ("caffe-sgd", False)
+    assert recipe.precision == "fp32"
     assert recipe.validation == 0.1  # "a 45k/5k train/val split"
 
 

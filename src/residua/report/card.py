@@ -213,17 +213,24 @@ def _purpose(found: Findings) -> list[str]:
     return lines
 
 
+def counted(r: Result) -> tuple[str, str, str, str, str]:
+    """An evaluation as cells: split, protocol, error, interval and count."""
+    return (
+        r.split,
+        PROTOCOLS.get(r.protocol, r.protocol),
+        percent(r.error),
+        interval(r.low, r.high, r.total),
+        f"{r.wrong:,} of {r.total:,}",
+    )
+
+
 def _numbers(found: Findings) -> list[str]:
     if not found.results:
         return [markdown(str(headline(found))) + "."]
     head = ("split", "protocol", "error", "95 % interval", "wrong", "top-5 error")
     rows = [
         (
-            r.split,
-            PROTOCOLS.get(r.protocol, r.protocol),
-            percent(r.error),
-            interval(r.low, r.high, r.total),
-            f"{r.wrong:,} of {r.total:,}",
+            *counted(r),
             percent(r.top5_error) if len(r.classes) > 5 and isfinite(r.top5_error) else "",
         )
         for r in found.results

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from residua import plots
 from residua.errors import ResiduaError
 from residua.plots import number, printable
-from residua.report.card import commands, headline, limits, preparation
+from residua.report.card import commands, counted, headline, limits, preparation
 from residua.report.findings import ClassResult, Findings, HasPath, Result, decimal, mistakes, read
 from residua.report.markup import (
     Html,
@@ -31,7 +31,7 @@ from residua.report.markup import (
     source,
     table,
 )
-from residua.words import PROTOCOLS, STATUS, count, duration, interval, moment, percent, plain
+from residua.words import STATUS, count, duration, interval, moment, percent, plain
 
 __all__ = ["page"]
 
@@ -237,16 +237,7 @@ def _whisker(row: ClassResult, widest: float) -> Html:
 def _protocols(results: Sequence[Result]) -> Html:
     if len(results) < 2:
         return Html("")
-    rows = [
-        (
-            r.split,
-            PROTOCOLS.get(r.protocol, r.protocol),
-            percent(r.error),
-            interval(r.low, r.high, r.total),
-            f"{r.wrong:,} of {r.total:,}",
-        )
-        for r in results
-    ]
+    rows = [counted(r) for r in results]
     return join(
         [
             "<h3>All evaluations</h3>",

@@ -37,9 +37,14 @@ class Plan:
         steps = max(step, round(step * budget / seconds))
         return Plan(steps, step, self.at(step)) if steps > step else Plan(step, 0, 0.0)
 
+    @property
+    def next_look(self) -> int:
+        """The step at which a run with a time budget looks at the clock again."""
+        return self.start + max(1, (self.steps - self.start) // REPLANS)
+
     def due(self, step: int) -> bool:
-        """Whether it is time to look at the clock again."""
-        return step - self.start >= max(1, (self.steps - self.start) // REPLANS)
+        """Whether it is time for that look."""
+        return step >= self.next_look
 
 
 def planned(recipe: Recipe, steps_per_epoch: int, seconds_per_step: float = 0.0) -> Plan:

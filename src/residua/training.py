@@ -28,14 +28,13 @@ from residua.interrupt import Interrupt, stopped
 from residua.learner import Learner, make_learner, precise_norms
 from residua.networks.network import Network
 from residua.optimizers import learning_rate
-from residua.recipes import Recipe
+from residua.recipes import SMALL, Recipe
 from residua.runs import RunDirectory
 from residua.schedule import Plan, planned
 from residua.steps import REMEDY, steps
 
 SMOOTHING = 0.98  # of the running training error that ends a warm-up: about 50 steps
 PROBE = 12  # steps that are timed to plan a time budget
-LOOKS = 100  # at the clock over a run with a time budget
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def next_stop(job: Training) -> int:
     if every:
         stops.append((position.step // every + 1) * every)
     if job.recipe.time:
-        stops.append(position.step + max(1, position.plan.steps // LOOKS))
+        stops.append(position.plan.next_look)
     return min(stops)
 
 
@@ -254,7 +253,7 @@ def measure(job: Training, split: Split) -> tuple[float, float]:
     network, execution = job.learner.evaluated.eval(), job.learner.execution
     loss = torch.zeros((), dtype=torch.float64, device=execution.device)
     wrong = torch.zeros((), dtype=torch.int64, device=execution.device)
-    size = max(256, job.recipe.batch or 1) if job.task.preprocessing.size <= 64 else 64
+    size = max(256, job.recipe.batch or 1) if job.task.preprocessing.size <= SMALL else 64
     for batch in evaluation(
         split, job.task.preprocessing, size, execution.device, job.recipe.workers or 0
     ):

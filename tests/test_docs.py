@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from residua import networks
 from residua.commands import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+NETWORKS = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/networks.md")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -34,7 +36,8 @@ def test_the_readme_draws_every_file_and_folder_of_the_source() -> None:
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     targets = re.findall(r"\]\((?!http)([^)#]+)\)|(?:srcset|src)=\"(?!http)([^\"]+)\"", text)
-    missing = [one or other for one, other in targets if not (ROOT / (one or other)).exists()]
+    home = (ROOT / page).parent
+    missing = [one or other for one, other in targets if not (home / (one or other)).exists()]
     assert not missing
 
 
@@ -45,3 +48,19 @@ def test_the_readme_holds_the_measured_numbers() -> None:
     assert done.returncode == 0, done.stderr
     for block in done.stdout.strip().split("\0"):
         assert block in README, "run: python benchmarks/readme.py"
+
+
+def test_the_page_of_networks_has_every_network_and_option() -> None:
+    assert not [name for name in networks.names() if f"| `{name}` |" not in NETWORKS]
+    _, _, told = NETWORKS.partition("| option | values | what it is |")
+    told = told.partition("\n\n")[0]
+    options = {option for family in networks.NETWORKS.values() for option in family.options}
+    assert options == set(re.findall(r"^\| `(\w+)` ", told, re.M))
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet20-cifar", "googlenet", "vgg19", "alexnet"])
+def test_the_page_of_networks_holds_what_the_code_counts(name: str) -> None:
+    words = [sys.executable, "-c", f"import networks; print(networks.row({name!r}))"]
+    done = subprocess.run(words, cwd=ROOT / "benchmarks", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in NETWORKS, "run: python benchmarks/networks.py"

@@ -123,3 +123,19 @@ def test_bf16_learns_with_weights_in_fp32() -> None:
     losses = [float(step.loss) for step in steps(job, fixed, RECIPE, lambda step: 0.05)]
     assert losses[-1] < losses[0]
     assert {weight.dtype for weight in job.network.parameters()} == {torch.float32}
+
+
+def test_auxiliary_heads_add_three_tenths_of_their_losses() -> None:
+    network = networks.build("googlenet", 3).eval()
+    batch = Batch(torch.randn(2, 3, 64, 64), torch.tensor([0, 2]), torch.arange(2))
+
+    loss, logits = objective(network, batch, Recipe(label_smoothing=0.1), 0)
+
+    with torch.no_grad():
+        main, *others = (
+            F.cross_entropy(each, batch.labels, label_smoothing=0.1)
+            for each in network.outputs(batch.images)
+        )
+        assert torch.equal(logits, network(batch.images))
+    assert len(others) == 2
+    assert loss.item() == pytest.approx((main + 0.3 * sum(others)).item(), rel=1e-5)

@@ -18,8 +18,10 @@ from residua import augment
 from residua.batches import Batch
 from residua.errors import Diverged
 from residua.learner import Learner
+from residua.networks.network import Network
 from residua.recipes import Recipe
 
+AUXILIARY = 0.3  # weight of the loss of each auxiliary head
 REMEDY = "lower --learning-rate, add --warmup 0.1, or clip gradients with --clip 1"
 
 
@@ -78,18 +80,30 @@ def steps(
 def objective(
     network: nn.Module, batch: Batch, recipe: Recipe, index: int
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch and its logits (b, classes), both in float32."""
+    """The loss of a batch and its logits (b, classes), both in float32.
 
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    Auxiliary heads add theirs (Szegedy et al. 2014, section 5).
+    """
+    images, share = batch.images, 1.0
+    if recipe.mixup:
+        draw = np.random.default_rng((recipe.seed, index))
+        share = float(draw.beta(recipe.mixup, recipe.mixup))
+        images = augment.mixup(images, share)
 
-    if not recipe.mixup:
-        logits = network(batch.images).float()
-        return loss(logits, batch.labels), logits
-    share = float(np.random.default_rng((recipe.seed, index)).beta(recipe.mixup, recipe.mixup))
-    logits = network(augment.mixup(batch.images, share)).float()
-    blended = share * loss(logits, batch.labels) + (1 - share) * loss(logits, batch.labels.flip(0))
-    return blended, logits
+    def loss(logits: Tensor) -> Tensor:
+        smoothing = recipe.label_smoothing
+        own = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        if not recipe.mixup:
+            return own
+        other = F.cross_entropy(logits, batch.labels.flip(0), label_smoothing=smoothing)
+        return share * own + (1 - share) * other
+
+    outputs = network.outputs(images) if isinstance(network, Network) else [network(images)]
+    logits, *auxiliary = (each.float() for each in outputs)
+    total = loss(logits)
+    for each in auxiliary:
+        total = total + AUXILIARY * loss(each)
+    return total, logits
 
 
 def diverged(index: int, rate: float, batch: Batch) -> Diverged:

@@ -32,6 +32,16 @@ PHOTOGRAPH_COUNTS = (
     ("resnet152", 60_192_808, "11.282"),
     ("resnet152-v1.5", 60_192_808, "11.514"),
     ("resnet50-c", 40_128_552, "6.324"),
+    ("vgg19", 143_667_240, "19.632"),
+    ("vgg16", 138_357_544, "15.470"),
+    ("vgg19-bn", 143_678_248, "19.632"),
+    ("alexnet", 60_965_224, "0.724"),
+    ("alexnet-2014", 61_100_840, "0.714"),
+    ("nin", 7_595_176, "1.100"),
+    ("googlenet-auxiliary=no", 6_998_552, "1.583"),
+    ("googlenet-bn-3x3-auxiliary=no", 6_624_904, "1.498"),
+    ("bn-inception", 11_285_224, "2.033"),
+    ("bn-inception-bias=yes", 11_295_240, "2.033"),
 )
 SMALL_COUNTS = (
     ("resnet20-cifar", 269_722, "0.0406"),
@@ -44,11 +54,14 @@ SMALL_COUNTS = (
     ("plain110-cifar", 1_727_962, "0.2529"),
     ("preact164-cifar", 1_703_258, "0.2445"),
     ("preact1001-cifar", 10_327_706, "1.488"),
+    ("nin-cifar", 966_986, "0.222"),
 )
 PARAMETERS = (
     ("resnet20-cifar-b", 272_474),
     ("resnet56-cifar-b", 855_770),
     ("resnet110-cifar-b", 1_730_714),
+    ("googlenet", 13_378_280),
+    ("googlenet-bn-3x3", 13_004_888),
 )
 
 
@@ -59,7 +72,8 @@ def on_meta(name: str) -> Network:
 
 @cache
 def drawn(name: str) -> Graph:
-    return graph(on_meta(name), SMALL if "cifar" in name else PHOTOGRAPH)
+    size = networks.parse(name)[0].size
+    return graph(on_meta(name), (3, size, size))
 
 
 @pytest.mark.parametrize(("name", "parameters", "billions"), PHOTOGRAPH_COUNTS + SMALL_COUNTS)
@@ -74,8 +88,21 @@ def test_counts_are_the_papers(name: str, parameters: int, billions: str) -> Non
 
 
 @pytest.mark.parametrize(("name", "parameters"), PARAMETERS)
-def test_projections_add_2752_parameters(name: str, parameters: int) -> None:
+def test_parameters_are_those_counted(name: str, parameters: int) -> None:
     assert sum(weight.numel() for weight in on_meta(name).parameters()) == parameters
+
+
+def test_other_counts_of_nin_and_of_highway_layers() -> None:
+    with torch.device("meta"):
+        nin = networks.build("nin-cifar", 100)
+        gated, plain = networks.build("highway10-fc"), networks.build("plain10-fc")
+
+    def size(module: nn.Module) -> int:
+        return sum(weight.numel() for weight in module.parameters())
+
+    assert size(nin) == 984_356
+    assert size(gated.features.stage1[0]) == 5_100
+    assert size(plain.features.stage1[0]) == 5_112
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,17 @@ def test_weights_have_the_deviations_of_he() -> None:
     assert not linear.bias.any()
 
 
+@pytest.mark.parametrize("name", ["googlenet", "vgg16", "alexnet", "highway32-cifar", "nin"])
+def test_without_norms_the_signal_neither_grows_nor_fades(name: str) -> None:
+    network, size = networks.build(name, 10).eval(), networks.parse(name)[0].size
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+    with torch.no_grad():
+        logits = network(images)
+
+    assert 0.05 < logits.std().item() < 5
+
+
 def test_norms_start_as_the_identity() -> None:
     for module in networks.build("preact11-cifar").modules():
         if isinstance(module, nn.BatchNorm2d):

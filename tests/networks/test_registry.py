@@ -9,19 +9,22 @@ from torch import nn
 from residua import networks
 from residua.errors import Refused
 from residua.networks import NETWORKS
-from residua.networks.network import Network
+from residua.networks.graph import graph
+from residua.networks.naming import Choice, chosen, split, written
+from residua.networks.network import Head, Network
 
-DEAR = ("110", "101", "152")  # these run without data only
+# Too many layers or weights for a test that computes; these run without data only.
+DEAR = ("101", "110", "152", "164", "1001", "1202", "vgg", "wide-", "wide28", "wide40", "100-fc")
+CHEAP = tuple(name for name in networks.names() if not any(part in name for part in DEAR))
 GIANTS = ("1202", "1001")  # nor do these, more than a few times
-CHEAP = tuple(
-    name for name in networks.names() if not any(depth in name for depth in DEAR + GIANTS)
-)
+# Weighted layers that a paper leaves out of its depth, or counts beside the longest path.
+UNCOUNTED = {"-fc": 1, "wide16-cifar": -2, "wide28-cifar": -2, "wide40-cifar": -2}
 
 
 def images(network: Network, batch: int = 2) -> torch.Tensor:
-    """Return images of the smallest size that two by two positions remain of."""
+    """Return small images that more than one position remains of."""
     generator = torch.Generator().manual_seed(1)
-    size = 2 * network.stride
+    size = max(2 * network.stride, network.smallest)
     return torch.randn(batch, network.channels, size, size, generator=generator)
 
 
@@ -33,10 +36,12 @@ def on_meta(name: str, classes: int | None = None, channels: int = 3) -> Network
 @pytest.mark.parametrize("name", CHEAP)
 def test_gradients_reach_every_parameter(name: str) -> None:
     network = networks.build(name, 5)
-    logits = network(images(network))
-    nn.functional.cross_entropy(logits, torch.tensor([0, 4])).backward()
+    outputs = network.outputs(images(network))
+    torch.stack(
+        [nn.functional.cross_entropy(logits, torch.tensor([0, 4])) for logits in outputs]
+    ).sum().backward()
 
-    assert logits.shape == (2, 5)
+    assert all(logits.shape == (2, 5) for logits in outputs)
     for parameter, weight in network.named_parameters():
         assert weight.grad is not None, parameter
         assert bool(weight.grad.isfinite().all()), parameter
@@ -74,25 +79,81 @@ def test_saved_weights_make_the_same_function(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in networks.names() if not any(d in n for d in GIANTS)])
 def test_every_network_is_head_of_features(name: str) -> None:
     network = on_meta(name).eval()
-    size = 2 * network.stride
+    size = networks.parse(name)[0].size
 
     features = network.features(torch.empty(2, 3, size, size, device="meta"))
 
     assert network.name == name
-    assert features.shape[2:] == (2, 2)
     assert network.head(features).shape == (2, network.classes)
-    assert next(iter(network.features.named_children()))[0] == "stem"
+    assert network(torch.empty(2, 3, size, size, device="meta")).shape == (2, network.classes)
+
+
+@pytest.mark.parametrize("name", [n for n in networks.names() if not any(d in n for d in GIANTS)])
+def test_the_smallest_image_passes_and_a_smaller_one_does_not(name: str) -> None:
+    network = on_meta(name).eval()
+    size = network.smallest
+
+    assert network(torch.empty(1, 3, size, size, device="meta")).shape == (1, network.classes)
+    with pytest.raises(Refused, match=f"at least {size}x{size}"):
+        network(torch.empty(1, 3, size, size - 1, device="meta"))
+
+
+@pytest.mark.parametrize("name", [n for n in networks.names() if not any(d in n for d in GIANTS)])
+def test_levels_are_the_last_maps_of_their_strides(name: str) -> None:
+    network = on_meta(name).eval()
+    levels, size = list(network.features.levels()), networks.parse(name)[0].size
+    x = torch.empty(2, 3, size, size, device="meta")
+
+    maps = network.features(x, levels=levels)
+
+    assert maps[-1].shape == network.features(x).shape
+    for level, found in zip(levels, maps, strict=True):
+        # Convolutions without padding, AlexNet's and NIN's first, lose a few positions.
+        assert found.shape[2] == 1 or abs(size / 2**level - found.shape[2]) < 1.5
+
+
+def layers_along(module: nn.Module) -> int:
+    """Count the weighted layers of the longest way through a network, shortcuts left out."""
+    parts = {name: layers_along(child) for name, child in module.named_children()}
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        return 1
+    if isinstance(module, nn.Sequential):
+        return sum(parts.values())
+    if isinstance(module, Network | Head):
+        return parts.get("features", 0) + parts.get("head", 0) + parts.get("linear", 0)
+    return parts.get("branch", max(parts.values(), default=0))
 
 
 @pytest.mark.parametrize("name", networks.names())
 def test_depth_counts_weighted_layers(name: str) -> None:
     network = on_meta(name)
-    weighted = [
-        path
-        for path, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear) and "shortcut" not in path
+    uncounted = sum(number for part, number in UNCOUNTED.items() if part in name)
+    assert layers_along(network) == network.depth + uncounted
+
+
+def choices() -> list[str]:
+    """Name a network for every value of every option of every family."""
+    named = [
+        (template.format(depth=50 if "stem" in family.options else family.depths[0]), family)
+        for template, family in NETWORKS.items()
     ]
-    assert len(weighted) == network.depth
+    return [
+        f"{name}-{option}={value}"
+        for name, family in named
+        for option, known in family.options.items()
+        for value in known.values
+    ]
+
+
+@pytest.mark.parametrize("name", choices())
+def test_every_option_makes_a_network_that_can_be_drawn(name: str) -> None:
+    network, size = on_meta(name, 7), networks.parse(name)[0].size
+
+    drawn = graph(network, (3, size, size))
+
+    assert drawn.nodes[-1].shape == (7,)
+    auxiliary = sum(weight.numel() for weight in network.auxiliary.parameters())
+    assert drawn.parameters + auxiliary == sum(weight.numel() for weight in network.parameters())
 
 
 @given(depth=st.integers(0, 130), kind=st.sampled_from(["plain", "resnet"]))
@@ -120,6 +181,15 @@ def test_small_image_depths_are_6n_plus_2(depth: int, kind: str) -> None:
         ("resnet34-a", "resnet34-shortcut=A"),
         ("resnet20-cifar", "resnet20-cifar-a"),
         ("preact164-cifar", "preact164-cifar-bottleneck-b"),
+        ("resnet50-d", "resnet50-stem=deep-shortcut=D-stride=3x3"),
+        ("resnet50-d-se", "resnet50-se-d"),
+        ("resnet20-cifar-d", "resnet20-cifar-shortcut=D"),
+        ("resnet20-cifar-gate-bias=-3", "resnet20-cifar-join=gate-bias=-3"),
+        ("resnext50", "resnet50-32x4d-v1.5"),
+        ("wide-resnet50", "resnet50-1x128d-3x3"),
+        ("vgg16-bn", "vgg16-norm=batch"),
+        ("googlenet-bn-3x3", "googlenet-filters=3x3-norm=batch"),
+        ("wide16-cifar-8", "wide16-cifar-width=8"),
     ],
 )
 def test_short_names_mean_the_long_ones(name: str, same: str) -> None:
@@ -129,7 +199,9 @@ def test_short_names_mean_the_long_ones(name: str, same: str) -> None:
     assert (one.name, other.name) == (name, same)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet20-cifar-b", "plain20-cifar", "preact18-c"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet20-cifar-b", "plain20-cifar", "preact18-c", "resnet18-d-se-gn"]
+)
 @pytest.mark.parametrize(("classes", "channels"), [(1, 1), (3, 4), (100, 3)])
 def test_classes_and_channels_are_free(name: str, classes: int, channels: int) -> None:
     network = on_meta(name, classes, channels)
@@ -149,14 +221,20 @@ def test_the_papers_class_counts_are_the_default() -> None:
     [
         ("resnt50", 'did you mean "resnet50"?'),
         ("ResNet-50", 'did you mean "resnet50"?'),
-        ("resnet20-cifra", 'no option named "cifra"'),
+        ("resnet20-cifra", 'no option "cifra"'),
         ("resnet21-cifar", "the nearest are 20 and 26"),
         ("resnet2-cifar", "the nearest are 8 and 14"),
         ("preact163-cifar", "the nearest are 155 and 164"),
         ("resnet35", "nearest is 34"),
-        ("resnet50-v3", "known: .*stride=3x3"),
-        ("resnet50-d", "known: shortcut=B, shortcut=A, shortcut=C"),
-        ("resnet20-cifar-stride=3x3", "known: shortcut=A.*branch=bottleneck"),
+        ("resnet50-v3", "choose among .*stride=1x1|3x3"),
+        ("resnet50-survival=0", "survival=0.05..1"),
+        ("resnet50-stride=2x2", "stride=1x1|3x3"),
+        ("resnet20-cifar-stride=3x3", "choose among shortcut=A.*branch=basic|bottleneck"),
+        ("alexnet-bn", "this network has none"),
+        ("resnet18-32x4d", "only bottlenecks have an inner width"),
+        ("wide20-cifar", "the nearest are 16 and 22"),
+        ("vgg17", "nearest is 16"),
+        ("highway20-cifar", "nearest is 19"),
         ("", "no network named"),
         ("resnet", "no network named"),
     ],
@@ -177,3 +255,47 @@ def test_names_are_unique_and_of_registered_families() -> None:
 
     assert len(names) == len(set(names)) == sum(len(family.depths) for family in NETWORKS.values())
     assert {"resnet50", "plain34", "resnet1202-cifar", "preact1001-cifar"} <= set(names)
+
+
+@given(st.data())
+def test_a_written_name_reads_back(data: st.DataObject) -> None:
+    template = data.draw(st.sampled_from(sorted(NETWORKS)))
+    family = NETWORKS[template]
+    values = {
+        option: data.draw(
+            st.sampled_from(known.values)
+            if isinstance(known, Choice)
+            else st.integers(1, 3).map(lambda tenth, most=known.high: str(tenth * most / 10))
+        )
+        for option, known in family.options.items()
+    }
+
+    name = written(template.format(depth=family.depths[-1]), values, family.options)
+
+    parts = split(name, NETWORKS)
+    assert parts is not None
+    assert parts.template == template
+    assert chosen(name, parts.rest, family.options) == values
+
+
+def test_a_written_name_is_short() -> None:
+    _, _, values = networks.parse("resnet50-attention=se-stem=deep-shortcut=D-stride=3x3")
+    options = NETWORKS["resnet{depth}"].options
+
+    assert written("resnet50", values, options) == "resnet50-d-se"
+
+
+def test_an_unknown_level_is_refused_with_those_there_are() -> None:
+    features = networks.build("resnet18", 3).features
+
+    with pytest.raises(Refused, match="no level 6"):
+        features(torch.zeros(1, 3, 64, 64), levels=(2, 6))
+
+
+def test_levels_come_in_the_order_asked_for_and_no_further_stage_runs() -> None:
+    features = networks.build("resnet18", 3).eval().features
+    features.stage4 = nn.Linear(1, 1)  # would fail
+    third, second = features(torch.zeros(1, 3, 64, 64), levels=(3, 2))
+
+    assert third.shape == (1, 128, 8, 8)
+    assert second.shape == (1, 64, 16, 16)

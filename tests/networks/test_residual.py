@@ -1,6 +1,7 @@
 """Blocks compute their equations, and networks have the papers' stages."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from torch.nn import functional as F
 from residua import networks
 from residua.errors import Refused
 from residua.networks import residual
-from residua.networks.residual import Residual, ZeroPad
+from residua.networks.residual import JOINS, Inner, Residual
+from residua.networks.shortcuts import SHORTCUTS, ZeroPad, every_projection
 
 
 def settled(module: nn.Module) -> nn.Module:
@@ -63,9 +65,14 @@ def padded(x: Tensor, s: dict[str, Tensor]) -> Tensor:
 def preactivated(x: Tensor, s: dict[str, Tensor]) -> Tensor:
     z = norm(x, s, "before.norm").relu()
     y = norm(conv(z, s, "branch.conv1", 2), s, "branch.norm2").relu()
-    return conv(y, s, "branch.conv2") + conv(z, s, "shortcut", 2)
+    return conv(y, s, "branch.conv2") + conv(z, s, "shortcut.conv", 2)
 
 
+BRANCHES = {
+    "basic": residual.basic,
+    "bottleneck-1x1": partial(residual.bottleneck, inner=Inner(width=128)),
+    "bottleneck-3x3": partial(residual.bottleneck, inner=Inner(width=128, stride="3x3")),
+}
 Equation = Callable[[Tensor, dict[str, Tensor]], Tensor]
 EQUATIONS: dict[tuple[str, str, str], Equation] = {
     ("plain", "basic", "A"): lambda x, s: basic(x, s).relu(),
@@ -85,9 +92,7 @@ EQUATIONS: dict[tuple[str, str, str], Equation] = {
 @pytest.mark.parametrize("design", EQUATIONS, ids="-".join)
 def test_a_block_computes_its_equation(design: tuple[str, str, str]) -> None:
     join, branch, shortcut = design
-    block = residual.JOINS[join](
-        residual.BRANCHES[branch](8, 16, 2), residual.SHORTCUTS[shortcut](8, 16, 2)
-    )
+    block = JOINS[join](BRANCHES[branch](8, 16, 2), SHORTCUTS[shortcut](8, 16, 2))
     settled(block)
     x = torch.randn(2, 8, 9, 7)
 
@@ -100,7 +105,7 @@ def test_a_block_computes_its_equation(design: tuple[str, str, str]) -> None:
 @pytest.mark.parametrize("shortcut", ["A", "B"])
 @pytest.mark.parametrize("join", ["residual", "preact"])
 def test_between_equal_shapes_the_shortcut_is_the_identity(join: str, shortcut: str) -> None:
-    block = residual.JOINS[join](residual.basic(8, 8, 1), residual.SHORTCUTS[shortcut](8, 8, 1))
+    block = JOINS[join](residual.basic(8, 8, 1), SHORTCUTS[shortcut](8, 8, 1))
     assert isinstance(block, Residual)
     settled(block)
     x = torch.randn(2, 8, 5, 5)
@@ -111,7 +116,7 @@ def test_between_equal_shapes_the_shortcut_is_the_identity(join: str, shortcut: 
 
 
 def test_option_c_projects_between_equal_shapes_too() -> None:
-    assert isinstance(residual.every_projection(8, 8, 1), nn.Sequential)
+    assert isinstance(every_projection(8, 8, 1), nn.Sequential)
 
 
 def test_zero_pad_puts_the_odd_channel_behind() -> None:

@@ -31,28 +31,38 @@ def list_(
         if row.get("more"):
             terminal.tell((f"{'':<{width}}  {row['more']}", QUIET))
     terminal.say()
+    if what == "networks":
+        terminal.say((variants(), QUIET))
     terminal.say(HINTS[what])
     terminal.answer({what: rows})
 
 
 def networks() -> list[Row]:
-    from residua.networks import NETWORKS
+    from residua.networks import NETWORKS, VARIED
 
     rows = []
     for template, family in NETWORKS.items():
-        options = "; ".join(f"{name}={'|'.join(v)}" for name, v in family.options.items())
-        depths = ", ".join(map(str, family.depths))
+        own = {key: known for key, known in family.options.items() if known != VARIED.get(key)}
+        varied = len(family.options) > len(own)
+        words = [f"N = {', '.join(map(str, family.depths))}"] * ("{depth}" in template)
+        words += [f"{name}={known}" for name, known in own.items()] + ["and variants"] * varied
         rows.append(
             {
                 "name": template.replace("{depth}", "N"),
                 "about": family.about,
-                "more": f"N = {depths}; {options}",
+                "more": "; ".join(words),
                 "depths": list(family.depths),
-                "options": {name: list(values) for name, values in family.options.items()},
+                "options": {name: str(known) for name, known in family.options.items()},
                 "names": [template.format(depth=depth) for depth in family.depths],
             }
         )
     return rows
+
+
+def variants() -> str:
+    from residua.networks import VARIED
+
+    return "variants: " + "; ".join(f"{option}={known}" for option, known in VARIED.items())
 
 
 def datasets() -> list[Row]:
@@ -92,7 +102,7 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "protocols": protocols,
 }
 HINTS = {
-    "networks": "write resnet50, resnet34-shortcut=A, resnet110-cifar; "
+    "networks": "write resnet50, resnet34-shortcut=A or resnet34-a, resnet50-d-se; "
     "next: residua show resnet20-cifar",
     "datasets": "a folder of images, a CSV of path,label or the CIFAR archive is data too; "
     "next: residua check DATA",

@@ -5,22 +5,22 @@ A name is a family with its depth, and any number of options:
     resnet50                as He et al. 2016a built it
     resnet50-stride=3x3     the 3x3 convolutions stride; resnet50-v1.5 for short
     resnet34-shortcut=A     shortcuts without parameters; resnet34-a for short
+    resnet50-d-se           ResNet-D with squeeze-and-excitation
     resnet110-cifar         any depth of the form 6n+2
     plain110-cifar          the same network without its shortcuts
 """
 
-import re
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from residua.errors import Refused, suggestion, unknown
+from residua.errors import Refused, unknown
+from residua.networks import builders
+from residua.networks.builders import Build
+from residua.networks.naming import Number, Options, choice, chosen, split
 
 if TYPE_CHECKING:  # names are checked before the seconds that loading torch takes
-    from residua.networks.network import Network, Size
+    from residua.networks.network import Network
 
 __all__ = ["NETWORKS", "Family", "build", "names", "parse"]
-
-Build = Callable[[str, "Size", Mapping[str, str]], "Network"]
 
 
 class Family(NamedTuple):
@@ -28,90 +28,203 @@ class Family(NamedTuple):
 
     build: Build
     depths: tuple[int, ...]  # those that the papers use; others may be possible
-    options: Mapping[str, tuple[str, ...]]  # name -> values, the default first
+    options: Options
     classes: int
+    size: int  # height and width of the images, in pixels, that it is made for
     about: str
 
 
-def imagenet(join: str) -> Build:
-    """Networks for photographs whose blocks join as `join` says, a key of residual.JOINS."""
+# Options.
 
-    def build(name: str, size: "Size", options: Mapping[str, str]) -> "Network":
-        from residua.networks import residual
-
-        return residual.imagenet(join, name, size, options)
-
-    return build
-
-
-def cifar(join: str) -> Build:
-    """The same for small images."""
-
-    def build(name: str, size: "Size", options: Mapping[str, str]) -> "Network":
-        from residua.networks import residual
-
-        return residual.cifar(join, name, size, options)
-
-    return build
-
-
-IMAGENET = {"shortcut": ("B", "A", "C"), "stride": ("1x1", "3x3")}
-CIFAR = {"shortcut": ("A", "B", "C"), "branch": ("basic", "bottleneck")}
-CIFAR_BOTTLENECK = {"shortcut": ("B", "A", "C"), "branch": ("bottleneck", "basic")}
+VARIED: Options = {
+    "attention": choice("off", "se"),
+    "downsampling": choice("stride", "blur"),
+    "norm": choice("batch", "group", "layer", "none", "fixup", "skipinit"),
+    "survival": Number("1", 0.05, 1),
+}
+PLAIN: Options = {"norm": choice("batch", "group", "layer", "none")}
+INNER: Options = {
+    "stride": choice("1x1", "3x3"),
+    "width": choice("1x64d", "1x128d", "32x4d", "32x8d", "64x4d"),
+    "stem": choice("7x7", "deep"),
+}
+IMAGENET: Options = {"shortcut": choice("B", "A", "C", "D"), **INNER, **VARIED}
+LATER: Options = {**IMAGENET, "stride": choice("3x3", "1x1")}
+BRANCH = choice("basic", "bottleneck")
+CIFAR: Options = {
+    "shortcut": choice("A", "B", "C", "D", "scaled", "gated", "dropout"),
+    "branch": BRANCH,
+    "join": choice("residual", "mean", "gate"),
+    "bias": Number("-6", -20, 20),
+    **VARIED,
+}
+PREACT_CIFAR: Options = {
+    "shortcut": choice("B", "A", "C", "D"),
+    "branch": choice("bottleneck", "basic"),
+    **VARIED,
+}
 
 NETWORKS: dict[str, Family] = {
     "plain{depth}": Family(
-        imagenet("plain"),
+        builders.imagenet("plain"),
         depths=(18, 34),
-        options=IMAGENET,
+        options={**INNER, **PLAIN},
         classes=1000,
+        size=224,
         about="stacked convolutions, the residual networks' plain twins (He et al. 2016a)",
     ),
     "resnet{depth}": Family(
-        imagenet("residual"),
+        builders.imagenet("residual"),
         depths=(18, 34, 50, 101, 152),
         options=IMAGENET,
         classes=1000,
+        size=224,
         about="residual networks for photographs (He et al. 2016a, table 1)",
     ),
     "preact{depth}": Family(
-        imagenet("preact"),
+        builders.imagenet("preact"),
         depths=(18, 34, 50, 101, 152),
         options=IMAGENET,
         classes=1000,
+        size=224,
         about="the same with pre-activation (He et al. 2016b)",
     ),
+    "resnext{depth}": Family(
+        builders.imagenet("residual"),
+        depths=(50, 101),
+        options={**LATER, "width": choice("32x4d", "32x8d", "64x4d")},
+        classes=1000,
+        size=224,
+        about="bottlenecks of 32 groups (Xie et al. 2017, table 1)",
+    ),
+    "wide-resnet{depth}": Family(
+        builders.imagenet("residual"),
+        depths=(50, 101),
+        options={**LATER, "width": choice("1x128d")},
+        classes=1000,
+        size=224,
+        about="bottlenecks twice as wide inside (Zagoruyko & Komodakis 2016, table 8)",
+    ),
     "plain{depth}-cifar": Family(
-        cifar("plain"),
+        builders.cifar("plain"),
         depths=(20, 32, 44, 56, 110),
-        options=CIFAR,
+        options={"branch": BRANCH, **PLAIN},
         classes=10,
+        size=32,
         about="plain networks of 6n+2 layers for small images (He et al. 2016a, section 4.2)",
     ),
     "resnet{depth}-cifar": Family(
-        cifar("residual"),
+        builders.cifar("residual"),
         depths=(20, 32, 44, 56, 110, 1202),
         options=CIFAR,
         classes=10,
+        size=32,
         about="residual networks of 6n+2 layers for small images (He et al. 2016a, table 6)",
     ),
     "preact{depth}-cifar": Family(
-        cifar("preact"),
+        builders.cifar("preact"),
         depths=(164, 1001),
-        options=CIFAR_BOTTLENECK,
+        options=PREACT_CIFAR,
         classes=10,
+        size=32,
         about="pre-activation bottlenecks, 9n+2 layers, for small images (He et al. 2016b)",
     ),
-}
-
-SHORT = {
-    "a": "shortcut=A",
-    "b": "shortcut=B",
-    "c": "shortcut=C",
-    "v1": "stride=1x1",
-    "v1.5": "stride=3x3",
-    "basic": "branch=basic",
-    "bottleneck": "branch=bottleneck",
+    "wide{depth}-cifar": Family(
+        builders.wide,
+        depths=(16, 28, 40),
+        options={
+            "width": choice("10", "1", "2", "4", "8", "12"),
+            "dropout": Number("0", 0, 0.9),
+            **VARIED,
+        },
+        classes=10,
+        size=32,
+        about="few layers, many channels, 6n+4 layers (Zagoruyko & Komodakis 2016, table 1)",
+    ),
+    "highway{depth}-cifar": Family(
+        builders.highway_cifar,
+        depths=(11, 19, 32),
+        options={"bias": Number("-2", -20, 20), "dropout": Number("0.2", 0, 0.9)},
+        classes=10,
+        size=32,
+        about="convolutional highway networks, reconstructed (Srivastava et al. 2015, table 2)",
+    ),
+    "highway{depth}-fc": Family(
+        builders.fully_connected("highway"),
+        depths=(10, 20, 50, 100),
+        options={"width": Number("50", 1, 4096), "bias": Number("-2", -20, 20)},
+        classes=10,
+        size=28,
+        about="fully connected highway networks (Srivastava et al. 2015, section 3)",
+    ),
+    "plain{depth}-fc": Family(
+        builders.fully_connected("plain"),
+        depths=(10, 20, 50, 100),
+        options={"width": Number("71", 1, 4096)},
+        classes=10,
+        size=28,
+        about="their plain twins, wider for as many parameters",
+    ),
+    "alexnet": Family(
+        builders.alexnet("2012"),
+        depths=(8,),
+        options={},
+        classes=1000,
+        size=227,
+        about="two groups and response normalization (Krizhevsky et al. 2012, section 3)",
+    ),
+    "alexnet-2014": Family(
+        builders.alexnet("2014"),
+        depths=(8,),
+        options={},
+        classes=1000,
+        size=224,
+        about="its later form in one group, without response normalization (Krizhevsky 2014)",
+    ),
+    "vgg{depth}": Family(
+        builders.vgg,
+        depths=(11, 13, 16, 19),
+        options={"norm": choice("none", "batch")},
+        classes=1000,
+        size=224,
+        about="stacked 3x3 convolutions (Simonyan & Zisserman 2014, table 1)",
+    ),
+    "nin-cifar": Family(
+        builders.nin_cifar,
+        depths=(9,),
+        options={},
+        classes=10,
+        size=32,
+        about="Network in Network for small images (Lin et al. 2013)",
+    ),
+    "nin": Family(
+        builders.nin_imagenet,
+        depths=(12,),
+        options={},
+        classes=1000,
+        size=224,
+        about="Network in Network for photographs",
+    ),
+    "googlenet": Family(
+        builders.googlenet,
+        depths=(22,),
+        options={
+            "filters": choice("5x5", "3x3"),
+            "norm": choice("none", "batch"),
+            "auxiliary": choice("yes", "no"),
+        },
+        classes=1000,
+        size=224,
+        about="Inception modules and two auxiliary heads (Szegedy et al. 2014, table 1)",
+    ),
+    "bn-inception": Family(
+        builders.bn_inception,
+        depths=(34,),
+        options={"bias": choice("no", "yes")},
+        classes=1000,
+        size=224,
+        about="Inception with batch normalization (Ioffe & Szegedy 2015, figure 5)",
+    ),
 }
 
 
@@ -162,6 +275,8 @@ def build(
         network = family.build(name, Size(depth, classes, channels), options)
     network.to_empty(device=device)
     initialize.he(network, seed)
+    if options.get("norm") == "fixup":
+        initialize.fixup(network)
     if zero_init:
         initialize.zero_last_scale(network)
     return network
@@ -169,24 +284,9 @@ def build(
 
 def parse(name: str) -> tuple[Family, int, dict[str, str]]:
     """Split a name into its family, depth and options, the defaults filled in."""
-    parts = name.split("-")
-    for end in range(len(parts), 0, -1):  # the longest family first: resnet20-cifar, not resnet20
-        stem = "-".join(parts[:end])
-        template = re.sub(r"\d+", "{depth}", stem, count=1)
-        if template in NETWORKS:
-            family, depth = NETWORKS[template], int(re.findall(r"\d+", stem)[0])
-            return family, depth, parse_options(name, parts[end:], family)
-    raise unknown("network", name, names())
-
-
-def parse_options(name: str, parts: list[str], family: Family) -> dict[str, str]:
-    """Read `a`, `v1.5` or `shortcut=A` into {option: value}."""
-    options = {option: values[0] for option, values in family.options.items()}
-    for part in parts:
-        option, _, value = SHORT.get(part.lower(), part).partition("=")
-        if value not in family.options.get(option, ()):
-            known = [f"{key}={value}" for key, values in family.options.items() for value in values]
-            fix = f"{suggestion(name, names())} known: {', '.join(known)}".strip()
-            raise Refused(f'no option named "{part}"', where=f"network {name}", fix=fix)
-        options[option] = value
-    return options
+    parts = split(name, NETWORKS)
+    if parts is None:
+        raise unknown("network", name, names())
+    family = NETWORKS[parts.template]
+    depth = family.depths[0] if parts.depth is None else parts.depth
+    return family, depth, chosen(name, parts.rest, family.options)

@@ -7,42 +7,76 @@ weights, and a comparison between them varies the shortcuts alone.
 
 import hashlib
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from residua.networks.residual import Residual
+from residua.networks.residual import Residual, branches
 
 
 def he(network: nn.Module, seed: int) -> None:
-    """Draw all weights in place, as He et al. 2015b (arXiv:1502.01852), equation 14.
+    """Draw all weights in place, as He et al. 2015b (arXiv:1502.01852), section 2.2.
 
-    Convolutions get a deviation of sqrt(2 / fan_out), because a ReLU after them halves the signal;
-    the last linear layer, which no ReLU follows, sqrt(1 / fan_in). Norms start as the identity.
+    A convolution's deviation is sqrt(2 / fan), because a ReLU after it halves the signal. With
+    norms the fan is that of the outputs, which keeps the gradient's size (equation 14); without
+    them it is that of the inputs, which keeps the signal's (equation 10): else layers that narrow,
+    such as GoogLeNet's 1x1, would amplify it. Linear layers have sqrt(2 / fan_in), or
+    sqrt(1 / fan_in) where no ReLU follows. Norms start as the identity, biases at zero, and gates
+    and scales where they say.
     """
+    normed = any(isinstance(module, nn.BatchNorm2d | nn.GroupNorm) for module in network.modules())
+    rectified = {
+        layer
+        for sequence in network.modules()
+        if isinstance(sequence, nn.Sequential)
+        for layer, after in pairwise(sequence)
+        if isinstance(after, nn.ReLU)
+    }
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups
-            normal(module.weight, math.sqrt(2 / fan_out), seed, name)
+            channels = module.out_channels if normed else module.in_channels
+            fan = channels * math.prod(module.kernel_size) // module.groups
+            normal(module.weight, math.sqrt(2 / fan), seed, name)
         elif isinstance(module, nn.Linear):
-            normal(module.weight, math.sqrt(1 / module.in_features), seed, name)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        bias = getattr(module, "bias", None)
-        if isinstance(bias, Tensor):
-            nn.init.zeros_(bias)
+            gain = 2 if module in rectified else 1
+            normal(module.weight, math.sqrt(gain / module.in_features), seed, name)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for module in network.modules():  # last, because a gate decides about the layer that it holds
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None and not isinstance(module, nn.Conv2d | nn.Linear):
+            reset()
 
 
 def zero_last_scale(network: nn.Module) -> None:
     """Start every residual block as its shortcut: the branch's last norm scales by zero.
 
-    From Goyal et al. 2017 (arXiv:1706.02677), section 5.1. Pre-activation branches end in a
-    convolution, which is zeroed instead.
+    From Goyal et al. 2017 (arXiv:1706.02677), section 5.1. A branch that ends in a convolution, as
+    in pre-activation or without norms, has that zeroed instead.
     """
     for block in network.modules():
         if isinstance(block, Residual):
-            last = list(block.branch.children())[-1]
+            heavy = nn.BatchNorm2d | nn.GroupNorm | nn.Conv2d
+            last = [layer for layer in block.branch.children() if isinstance(layer, heavy)][-1]
             nn.init.zeros_(last.get_parameter("weight"))
+
+
+def fixup(network: nn.Module) -> None:
+    """Scale weights drawn by `he` so that depth changes no update (Zhang et al. 2019, section 3).
+
+    In each of L branches, the last of m convolutions starts at zero and the others are scaled by
+    L^(-1 / (2m - 2)); the classifier starts at zero.
+    """
+    found = branches(network)
+    for branch in found.values():
+        *others, last = (layer for layer in branch if isinstance(layer, nn.Conv2d))
+        nn.init.zeros_(last.weight)
+        for layer in others:
+            with torch.no_grad():
+                layer.weight *= len(found) ** (-1 / (2 * len(others)))
+    *_, classifier = (layer for layer in network.modules() if isinstance(layer, nn.Linear))
+    nn.init.zeros_(classifier.weight)
 
 
 def normal(weight: Tensor, deviation: float, seed: int, name: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from residua.networks.residual import ZeroPad
+from residua.networks.shortcuts import ZeroPad
 from residua.networks.tracing import Call, function_name
 
 SLIDING = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool2d, nn.AvgPool2d)
@@ -132,6 +132,8 @@ def window(call: Call, before: tuple[int, ...], after: tuple[int, ...]) -> Windo
         return sliding(kernel, stride or kernel, 1)
     if before == after and not MIXING.search(name):
         return Window(1, 1)  # position by position
+    if isinstance(module, nn.ReflectionPad2d | nn.ZeroPad2d):
+        return Window(1, 1)  # like the padding of a convolution
     if set(after) <= {1}:
         return Window(max(before), max(before))  # all positions become one
     if isinstance(module, ZeroPad) or name == "getitem":

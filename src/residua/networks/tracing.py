@@ -5,6 +5,7 @@ copied without their weights before they run, and hooks of whoever watches the n
 """
 
 import copy
+import inspect
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from residua.errors import Refused
-from residua.networks.residual import ZeroPad
+from residua.networks.shortcuts import ZeroPad
+from residua.networks.variants import StochasticDepth
 
 
 class Call(NamedTuple):
@@ -33,7 +35,7 @@ class Tracer(fx.Tracer):
     inside = ""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, ZeroPad) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, ZeroPad | StochasticDepth) or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -47,8 +49,10 @@ class Tracer(fx.Tracer):
 def trace(root: nn.Module) -> fx.Graph:
     """Return the operations of `root`, or raise Refused naming the module that hides them."""
     tracer = Tracer()
+    arguments = inspect.signature(root.forward).parameters.values()
+    usual = {each.name: each.default for each in arguments if each.default is not each.empty}
     try:
-        return tracer.trace(root)
+        return tracer.trace(root, concrete_args=usual)
     except Exception as error:  # a stranger's forward may raise anything
         module = root.get_submodule(tracer.inside)
         raise Refused(

@@ -77,7 +77,7 @@ def recognize(path: Path) -> None:
         raise BadData("there is no such file", where=str(path))
     with path.open("rb") as file:
         head = file.read(512)
-    if head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"):
+    if is_pickled(head):
         return
     looks = next((name for magic, name in LOOKS if head.lstrip().startswith(magic)), "")
     if not head:
@@ -87,6 +87,13 @@ def recognize(path: Path) -> None:
     elif head[8:9] == b"{":
         looks = "a safetensors file, which needs no unpickling"
     raise unreadable(path, f"it looks like {looks}" if looks else "its first bytes are unknown")
+
+
+def is_pickled(head: bytes) -> bool:
+    """Whether a file begins as torch.save begins one: a zip archive, or a bare pickle."""
+    return head.startswith(b"PK\x03\x04") or (
+        head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    )
 
 
 def unreadable(path: Path, reason: str) -> BadData:

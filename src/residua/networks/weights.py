@@ -6,39 +6,26 @@
     layer2.0.downsample.0, .1           features.stage2.0.shortcut.conv, .norm
     fc                                  head.linear
 
-Networks for small images are published with `shortcut` and `linear` in place of `downsample` and
-`fc`, and often with `module.` in front. Names cannot tell which convolution of a bottleneck
-strides: both kinds of ResNet-50 have the same tensors. Most of those published under these names,
-torchvision's among them, stride in the 3x3: resnet50-v1.5 here.
+The tables are in elsewhere.py. Names and shapes cannot tell everything: both kinds of ResNet-50
+have the same tensors, and so has one that blurs. `assumption` says what is taken on trust.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import product
 
 import torch
 from torch import Tensor
 
 from residua.errors import BadData, Refused, unknown
-from residua.networks import NETWORKS, SHORT, Family, build
+from residua.networks import build
+from residua.networks.elsewhere import STYLES
 from residua.networks.network import Network
+from residua.networks.recognize import COUNTER, Shapes, network_for
+from residua.networks.renaming import Place, has, places, styles_of
 
-NAMES = (
-    (r"features\.stem\.conv\.", "conv1."),
-    (r"features\.stem\.norm\.", "bn1."),
-    (r"features\.stage(\d+)\.(\d+)\.branch\.conv(\d)\.", r"layer\1.\2.conv\3."),
-    (r"features\.stage(\d+)\.(\d+)\.branch\.norm(\d)\.", r"layer\1.\2.bn\3."),
-    (r"features\.stage(\d+)\.(\d+)\.shortcut\.conv\.", r"layer\1.\2.downsample.0."),
-    (r"features\.stage(\d+)\.(\d+)\.shortcut\.norm\.", r"layer\1.\2.downsample.1."),
-    (r"head\.linear\.", "fc."),
-)  # ours -> elsewhere
-STYLES: dict[str, Mapping[str, str]] = {
-    "torchvision": {},
-    "timm": {},
-    "cifar": {"downsample": "shortcut", "fc": "linear"},
-}  # how each respells those
-COUNTER = "num_batches_tracked"  # old files lack it, and no result depends on it
-Shapes = Mapping[str, tuple[int, ...]]
+HOLDERS = ("state_dict", "model_state_dict", "model", "model_ema", "state_dict_ema", "weights")
+PREFIX = re.compile(r"(module|model|_orig_mod|state_dict|net|network)\.")
+STATISTICS = ("running_mean", "running_var")
 
 
 def to_ours(content: object, network: Network) -> dict[str, Tensor]:
@@ -51,16 +38,22 @@ def to_ours(content: object, network: Network) -> dict[str, Tensor]:
             the network that would fit.
         Refused: no weights are published for such a network.
     """
-    ours = {published(name, network): name for name in network.state_dict()}
-    given = without_style(tensors(content))
-    compare(shapes(given), expected(network), network)
+    given = tensors(content)
+    _, named = nearest(shapes(given), network)
+    compare(shapes(given), {place.name: place.shape for place in named.values()}, network)
     for name, tensor in given.items():
         if tensor.is_floating_point() == name.endswith(COUNTER):
             raise BadData("weights are real numbers", where=f"{name} has {tensor.dtype}")
+    own = network.state_dict()
     return {
-        name: given[theirs] if theirs in given else torch.tensor(0)  # a counter
-        for theirs, name in ours.items()
+        name: given[theirs].reshape(own[name].shape) if theirs in given else torch.tensor(0)
+        for name, (theirs, _) in named.items()
     }
+
+
+def style_of(content: object, network: Network) -> str:
+    """The style whose names for the tensors of `network` are most like those of a file."""
+    return nearest(shapes(tensors(content)), network)[0]
 
 
 def from_ours(state: Mapping[str, Tensor], network: Network, style: str) -> dict[str, Tensor]:
@@ -68,74 +61,117 @@ def from_ours(state: Mapping[str, Tensor], network: Network, style: str) -> dict
 
     Raises:
         BadData: `state` is not of this network.
-        Refused: no such style, or no weights are published for such a network.
+        Refused: no such style, or it has no such network: one of its own with the same tensors
+            would compute something else.
     """
     if style not in STYLES:
         raise unknown("naming style", style, STYLES)
-    named = {published(name, network): tensor for name, tensor in state.items()}
-    compare(shapes(named), expected(network), network)
-    return {respell(name, STYLES[style]): tensor for name, tensor in named.items()}
+    if not has(style, network.name):
+        others = " or ".join(styles_of(network.name))
+        raise Refused(
+            f"{style} has no network that computes what {network.name} does",
+            where=f"received {style}",
+            fix=f"choose {others}" if others else "keep them as they are: nobody else has it",
+        )
+    own = shapes(network.state_dict())
+    if found := list(differences(shapes(state), own)):
+        raise BadData(f"the weights do not fit {network.name}", where="; ".join(found[:3]))
+    return {
+        theirs: state[name].reshape(shape)
+        for name, (theirs, shape) in places(network, style).items()
+    }
+
+
+def assumption(network: Network, style: str) -> str:
+    """What a file of this style leaves open about a network that its project does not have."""
+    if has(style, network.name):
+        return ""
+    return (
+        f"{style} has no network that computes what {network.name} does, and tensors cannot tell: "
+        "it is taken for one because you say so"
+    )
+
+
+def of_classes(network: Network) -> set[str]:
+    """The names of the tensors whose shapes depend on the number of classes."""
+    with torch.device("meta"):
+        more = build(network.name, network.classes + 1, network.channels).state_dict()
+    return {name for name, own in network.state_dict().items() if own.shape != more[name].shape}
+
+
+def classes_among(given: Mapping[str, Tensor], network: Network) -> int:
+    """How many classes published tensors tell; those of `network` where they do not say."""
+    _, named = nearest(shapes(given), network)
+    last = [named[name].name for name in sorted(of_classes(network)) if name in named]
+    counts = [given[name].shape[0] for name in last if name in given and given[name].ndim]
+    return counts[-1] if counts else network.classes  # of the head, which sorts last
 
 
 def tensors(content: object) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, or of the `state_dict` in a training checkpoint.
+    """Return the tensors of a state dict, or of the only one in a training checkpoint.
+
+    What wraps of a network leave in front of all names, such as `module.`, is taken off.
 
     Raises:
-        BadData: there is no tensor.
+        BadData: there is no tensor, there are several state dicts, or two names become one.
     """
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    if isinstance(content, Mapping):
+        held = [name for name in HOLDERS if isinstance(content.get(name), Mapping)]
+        if len(held) > 1:
+            raise BadData(
+                f"there are several sets of weights: {', '.join(held)}",
+                fix="save the one that you want as a state dict of its own",
+            )
+        content = content[held[0]] if held else content
     found = dict(content) if isinstance(content, Mapping) else {}
-    found = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    found = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     if not found:
         raise BadData(
             "there are no named tensors in it",
             where=f"received {type(content).__name__}",
             fix="give a state dict, or a checkpoint with one under state_dict",
         )
-    return {str(name): value.detach() for name, value in found.items()}
+    return {name: value.detach() for name, value in unwrapped(found).items()}
 
 
-def published(name: str, network: Network) -> str:
-    """Return the torchvision name of one of our tensors."""
-    for pattern, replacement in NAMES:
-        renamed, found = re.subn(f"^{pattern}", replacement, name)
-        if found:
-            return renamed
-    raise Refused(
-        f"no weights are published for networks like {network.name}",
-        where=f"{name} has no name elsewhere",
-        fix="choose a residual or plain network, such as resnet20-cifar or resnet50-v1.5",
-    )
-
-
-def respell(name: str, spelling: Mapping[str, str]) -> str:
-    return ".".join(spelling.get(part, part) for part in name.split("."))
-
-
-def without_style(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Spell published names as torchvision does.
-
-    Raises:
-        BadData: two names become one.
-    """
-    back = {theirs: ours for spelling in STYLES.values() for ours, theirs in spelling.items()}
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in given.items():
-        plain = respell(name.removeprefix("module."), back)
-        if plain in renamed:
-            raise BadData("two tensors have the same meaning", where=f"{name} is there twice")
-        renamed[plain] = tensor
-    return renamed
+def unwrapped(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take off what is in front of every name, and the counter of torch's averaged models."""
+    wrapped = {name: value for name, value in found.items() if name != "n_averaged"}
+    prefix = next((match[0] for name in wrapped if (match := PREFIX.match(name))), "")
+    if not prefix:
+        return found
+    if strange := [name for name in wrapped if not name.startswith(prefix)]:
+        raise BadData(
+            f"some names begin with {prefix} and some do not",
+            where=f"such as {strange[0]}",
+            fix="save the weights of the network alone",
+        )
+    return unwrapped({name.removeprefix(prefix): value for name, value in wrapped.items()})
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def expected(network: Network) -> Shapes:
-    """Return the shapes of a network's tensors by their published names."""
-    return {published(name, network): size for name, size in shapes(network.state_dict()).items()}
+def nearest(given: Shapes, network: Network) -> tuple[str, dict[str, Place]]:
+    """The style whose names for the network's tensors are most like those given.
+
+    Raises:
+        Refused: none has names for them.
+    """
+    named = {style: found for style in STYLES if (found := places(network, style))}
+    if not named:
+        raise Refused(
+            f"no weights are published for networks like {network.name}",
+            fix="choose a residual or plain network, such as resnet20-cifar or resnet50-v1.5",
+        )
+
+    def order(style: str) -> tuple[int, bool]:
+        theirs = {place.name: place.shape for place in named[style].values()}
+        return sum(1 for _ in differences(given, theirs)), not has(style, network.name)
+
+    best = min(named, key=order)
+    return best, named[best]
 
 
 def compare(given: Shapes, wanted: Shapes, network: Network) -> None:
@@ -143,10 +179,10 @@ def compare(given: Shapes, wanted: Shapes, network: Network) -> None:
     found = list(differences(given, wanted))
     if not found:
         return
-    fitting = network_for(given, network.name)
+    fitting, reason = network_for(given, network.name), norms_differ(given, wanted)
     more = f"; {len(found) - 3} more" if len(found) > 3 else ""
     raise BadData(
-        f"the weights do not fit {network.name}",
+        f"the weights do not fit {network.name}" + (f": {reason}" if reason else ""),
         where="; ".join(found[:3]) + more,
         fix=f"they fit {fitting}" if fitting else "find out which network they are of",
     )
@@ -162,41 +198,20 @@ def differences(given: Shapes, wanted: Shapes) -> Iterator[str]:
     yield from (f"{name} is not part of it" for name in given if name not in wanted)
 
 
-def network_for(given: Shapes, wanted: str) -> str:
-    """Return the network of the wanted one's kind that has such tensors; "" if there is none."""
-    depth = sum(re.search(r"conv\d\.weight$|^fc\.weight$", name) is not None for name in given)
-    classes, channels = given.get("fc.weight", ())[:1], given.get("conv1.weight", ())[1:2]
-    if not (classes and channels):
+def norms_differ(given: Shapes, wanted: Shapes) -> str:
+    """How the norms differ, where that alone explains what is missing."""
+    statistics = [name for name in wanted if name.endswith(STATISTICS)]
+    measured = any(name.endswith(STATISTICS) for name in given)
+    if not statistics:
+        return "it has no batch norm, and they have its running statistics" if measured else ""
+    if measured:
         return ""
-    kind = wanted.partition("-")[0].rstrip("0123456789")
-    for template, family in NETWORKS.items():
-        if template.startswith(kind + "{"):
-            for name in variants(template, family, depth):
-                if fits(given, name, classes[0], channels[0]):
-                    return f"{name} with {classes[0]} classes and {channels[0]} channels"
-    return ""
-
-
-def variants(template: str, family: Family, depth: int) -> Iterator[str]:
-    """Yield the names of a family at one depth, with every choice of options that shows in tensors.
-
-    The stride of a bottleneck does not, and is assumed to be where published ones have it.
-    """
-    short = {option: name for name, option in SHORT.items()}
-    options = {**family.options, "stride": ("3x3" if depth >= 50 else "1x1",)}
-    choices = [[f"{key}={value}" for value in options[key]] for key in family.options]
-    default = {f"{key}={values[0]}" for key, values in family.options.items()}
-    for choice in product(*choices):
-        yield "-".join(
-            [template.format(depth=depth), *(short[o] for o in choice if o not in default)]
+    norms = {name.rpartition(".")[0] for name in statistics}
+    if any(f"{norm}.weight" in given for norm in norms):
+        return (
+            "their norms have no running statistics, so they are group or instance norms, "
+            "or were not saved whole"
         )
-
-
-def fits(given: Shapes, name: str, classes: int, channels: int) -> bool:
-    """Tell whether `name` is a network that has such tensors."""
-    try:
-        with torch.device("meta"):
-            network = build(name, classes, channels)
-    except Refused:  # no such depth
-        return False
-    return not any(differences(given, expected(network)))
+    if any(f"{name.rpartition('.')[0]}.bias" in given for name in wanted if "conv" in name):
+        return "their batch norm is folded into the convolutions, which have biases instead"
+    return ""

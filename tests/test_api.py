@@ -156,13 +156,46 @@ def test_fine_tuning_starts_from_a_run(run: rs.Run, tmp_path: Path) -> None:
     """With other classes: a new head on the features that were learned."""
     tuned = rs.train(
         tiny.digits(), runs=tmp_path, init=str(run.path), epochs=1, validation=0.2, batch=64,
-        threads=1, workers=0, precision="fp32", device="cpu", freeze_norms=True,
+        threads=1, workers=0, precision="fp32", device="cpu", learning_rate=0.0,
     )  # fmt: skip
     assert tuned.info["status"] == "done"
     weights = tuned.weights()
     assert (weights.network, len(weights.classes)) == ("resnet8-cifar", 10)
     assert weights.preprocessing.size == 12
     before, after = run.weights().tensors, weights.tensors
-    name = "features.stem.norm.running_mean"
+    name = "features.stem.conv.weight"
     assert torch.equal(before[name], after[name])
     assert tuned.directory.read_json("recipe.json")["recipe"] in ("auto", "finetune")
+
+
+class Stranger(torch.nn.Module):
+    """Not a network of ours: two convolutions and a sum that torch.fx can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.second = torch.nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        return x + self.second(x)
+
+
+def test_any_module_is_drawn_beside_a_network_by_name() -> None:
+    drawn = rs.draw(Stranger(), rs.network("resnet8-cifar", channels=1), size=16, channels=1)
+
+    picture = drawn.svg("dark")
+    assert picture.startswith("<svg")
+    assert "Stranger" in picture and "resnet8-cifar" in picture
+    assert "<script" in drawn.page()
+    assert rs.draw("plain8-cifar", "resnet8-cifar", compare=True).differences
+
+
+def test_features_are_averaged_maps(run: rs.Run, colors: Path) -> None:
+    picture = colors / "blue" / "1.png"
+    vectors = run.features([picture, picture.read_bytes()])
+
+    assert vectors.shape == (2, run.network().head.linear.in_features)
+    assert np.array_equal(vectors[0], vectors[1])
+    with pytest.raises(BadData, match="nothing.png"):
+        run.features([colors / "nothing.png"])

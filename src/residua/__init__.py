@@ -7,13 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from residua.api import Run, load, network, predict, resume, train
+    from residua.api import Run, draw, features, load, network, predict, resume, train
     from residua.checkpoints import open_weights
     from residua.errors import ResiduaError
 
 __all__ = [
     "ResiduaError",
     "Run",
+    "draw",
+    "features",
     "load",
     "network",
     "open_weights",

@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
-from residua import checkpoints, datasets, networks, workflow
+from residua import checkpoints, datasets, drawing, networks, workflow
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Dataset
+from residua.drawing import Drawing
 from residua.errors import BadData
 from residua.evaluate import Evaluation
 from residua.execution import Execution, execution
+from residua.networks.graph import Graph, graph
 from residua.networks.network import Network
-from residua.predictor import Answer, Prediction, Predictor
+from residua.predictor import Answer, Floats, Prediction, Predictor
 from residua.prepare import prepare
 from residua.recipes import Recipe
 from residua.runs import RunDirectory
@@ -89,6 +93,10 @@ class Run:
             raise BadData(answer.error, where=answer.name)
         return list(answer.predictions)
 
+    def features(self, pictures: Iterable[str | Path | bytes], level: int | None = None) -> Floats:
+        """Feature vectors (n, width) of pictures, as `residua.features` gives them."""
+        return features(self.weights(), pictures, level)
+
     def report(self) -> Path:
         """Write the run's page and card again; return the page's path."""
         return workflow.write_report(self.directory)
@@ -102,6 +110,43 @@ def load(source: str | Path | Dataset, seed: int = 0) -> Dataset:
 def network(name: str, classes: int | None = None, channels: int = 3, seed: int = 0) -> Network:
     """A network by its name, He-initialized: an ordinary nn.Module."""
     return networks.build(name, classes, channels, seed=seed)
+
+
+def draw(
+    *sources: str | nn.Module,
+    size: int | None = None,
+    channels: int = 3,
+    folded: bool | None = None,
+    block: str | None = None,
+    compare: bool = False,
+) -> Drawing:
+    """Networks side by side, as text of a picture, `.svg()`, or of a page, `.page()`.
+
+    Args:
+        sources: names of networks, or modules, of Residua or not.
+        size: height and width of the images; by default what a network is made for, or 224.
+        channels: of the images, for modules that are not Residua's.
+        folded: draw like blocks once; by default where a network has more than 40 layers.
+        block: only this part of each, such as "stage1.0".
+        compare: two networks; color what differs.
+
+    Raises:
+        Refused: no such network, or a module whose operations cannot be followed.
+    """
+    graphs = [taken_apart(source, size, channels) for source in sources]
+    return drawing.draw(graphs, folded=folded, block=block, compare=compare)
+
+
+def taken_apart(source: str | nn.Module, size: int | None, channels: int) -> tuple[str, Graph]:
+    """A network's name and its operations."""
+    if isinstance(source, str):
+        with torch.device("meta"):  # only shapes matter
+            source = networks.build(source)
+    if not isinstance(source, Network):
+        side = 224 if size is None else size
+        return type(source).__name__, graph(source, (channels, side, side))
+    side = networks.parse(source.name)[0].size if size is None else size
+    return source.name, graph(source, (source.channels, side, side))
 
 
 def train(
@@ -149,6 +194,34 @@ def predict(
     """
     sources = (item if isinstance(item, bytes) else Path(item) for item in pictures)
     return Predictor(weights, plain_execution(device)).predict(sources, top)
+
+
+def features(
+    weights: Weights,
+    pictures: Iterable[str | Path | bytes],
+    level: int | None = None,
+    device: str | None = None,
+) -> Floats:
+    """Feature vectors (n, width) of pictures: a feature map averaged over all positions.
+
+    Args:
+        weights: of a network.
+        pictures: paths or the bytes of files.
+        level: of the map, as `network.features(x, levels)` has it; by default the last map.
+        device: cpu, cuda or cuda:1.
+
+    Raises:
+        BadData: a picture cannot be read.
+        Refused: the network has no such level.
+    """
+    predictor = Predictor(weights, plain_execution(device))
+    sources = (item if isinstance(item, bytes) else Path(item) for item in pictures)
+    rows = []
+    for answer in predictor.predict(sources, 1, predictor.stage(level)):
+        if answer.features is None:
+            raise BadData(answer.error, where=answer.name)
+        rows.append(answer.features)
+    return np.stack(rows)
 
 
 def plain_execution(device: str | None = None) -> Execution:

@@ -10,9 +10,12 @@ import io
 import threading
 import unicodedata
 import warnings
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from hashlib import sha256
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +120,33 @@ def printable(text: str, limit: int = 0) -> str:
         return line
     tail = (limit - 1) // 2
     return f"{line[: limit - 1 - tail]}\N{HORIZONTAL ELLIPSIS}{line[len(line) - tail :]}"
+
+
+def document(title: str, body: str, style: str, script: str = "") -> str:
+    """Return a page that needs nothing else; its policy forbids all but its own style and script.
+
+    `body` is markup already; the title is escaped.
+    """
+    allowed = f"; script-src 'sha256-{_digest(script)}'" if script else ""
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{_digest(style)}'{allowed}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f"<title>{escape(printable(title))}</title>\n<style>{style}</style>\n</head>\n"
+        f"<body>\n{body}\n"
+        + (f"<script>{script}</script>\n" if script else "")
+        + "</body>\n</html>\n"
+    )
+
+
+def _digest(text: str) -> str:
+    return b64encode(sha256(text.encode()).digest()).decode()
 
 
 def render(figure: Figure, kind: str) -> bytes:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from residua import networks
-from residua.networks.norms import Scale, Shift
+from residua.networks.norms import Scale, Shift, steady
 from residua.networks.residual import Gated, Residual, branches
 from residua.networks.shortcuts import Carry, Gate, Scaled
 from residua.networks.variants import SqueezeExcitation, StochasticDepth, blur
@@ -243,3 +243,21 @@ def test_he_allows_for_the_rectifier_of_hidden_linear_layers() -> None:
 
     assert head.linear1.weight.std().item() == pytest.approx(math.sqrt(2 / 9216), rel=0.01)
     assert head.linear3.weight.std().item() == pytest.approx(math.sqrt(1 / 4096), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet20-cifar", True),
+        ("resnet20-cifar-gn", True),
+        ("resnet20-cifar-fixup", True),
+        ("resnet20-cifar-none", False),
+        ("vgg11", False),
+        ("vgg11-bn", True),
+        ("nin-cifar", False),
+        ("highway11-cifar", False),
+    ],
+)
+def test_norms_or_scales_keep_a_network_steady(name: str, expected: bool) -> None:
+    with torch.device("meta"):
+        assert steady(networks.build(name)) is expected

@@ -25,7 +25,7 @@ VERBS: dict[str, Verb] = {
     ),
     "predict": Verb("predict:predict", "RUN|WEIGHTS IMAGES...", "name what is in pictures"),
     "show": Verb(
-        "show:show", "NETWORK|RUN|WEIGHTS", "the layers of a network: shapes, parameters, cost"
+        "show:show", "NETWORK|RUN|WEIGHTS...", "networks as tables, or drawn: --html, --svg, --diff"
     ),
     "list": Verb(
         "list:list_", "WHAT", "the networks, data sets, recipes and protocols that there are"

@@ -289,4 +289,4 @@ def parse(name: str) -> tuple[Family, int, dict[str, str]]:
         raise unknown("network", name, names())
     family = NETWORKS[parts.template]
     depth = family.depths[0] if parts.depth is None else parts.depth
-    return family, depth, chosen(name, parts.rest, family.options)
+    return family, depth, chosen(name, parts.rest, family.options, names())

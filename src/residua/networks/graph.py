@@ -53,12 +53,19 @@ def graph(network: nn.Module, shape: tuple[int, int, int]) -> Graph:
     for call in run(root, trace(root), shape):
         sources = [made[item] for item in call.item.all_input_nodes if item in made]
         inputs = list(dict.fromkeys(sources))  # x + x is one edge
-        if isinstance(call.value, Tensor) and not isinstance(call.module, nn.Identity):
+        if isinstance(call.value, Tensor) and not changes_nothing(call):
             made[call.item] = describe(call, inputs, new_parameters(root, call, counted))
         elif inputs and holds_tensors(call.value):  # an identity, or a tuple that is unpacked later
             made[call.item] = inputs[0]
     nodes = tuple(dict.fromkeys(made.values()))
     return Graph(nodes, tuple((source, node.name) for node in nodes for source in node.inputs))
+
+
+def changes_nothing(call: Call) -> bool:
+    """Whether an operation passes its input on: an identity, a pool to the size that there is."""
+    if isinstance(call.module, nn.AdaptiveAvgPool2d):
+        return bool(call.value.shape == call.args[0].shape)
+    return isinstance(call.module, nn.Identity)
 
 
 def new_parameters(root: nn.Module, call: Call, counted: set[int]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from residua.errors import Refused
+from residua.errors import Refused, suggestion
 
 
 @dataclass(frozen=True)
@@ -91,21 +91,24 @@ def split(name: str, templates: Mapping[str, object]) -> Parts | None:
     return None
 
 
-def chosen(name: str, parts: tuple[str, ...], options: Options) -> dict[str, str]:
+def chosen(
+    name: str, parts: tuple[str, ...], options: Options, names: tuple[str, ...] = ()
+) -> dict[str, str]:
     """Every option's value as the parts of a name choose it.
 
     Raises:
-        Refused: a part chooses nothing; the message lists what there is.
+        Refused: a part chooses nothing; the message lists what there is, and the like of `names`.
     """
     values = {option: known.default for option, known in options.items()}
     for part in parts:
         meant = meaning(part, options)
         if not meant:
-            known = "; ".join(f"{option}={values}" for option, values in options.items())
+            known = "; ".join(f"{option}={known}" for option, known in options.items())
+            fix = f"choose among {known}" if known else "leave it out: this network has none"
             raise Refused(
                 f'no option "{part}"',
                 where=f"network {name}",
-                fix=f"choose among {known}" if known else "leave it out: this network has none",
+                fix=f"{suggestion(name, names)} {fix}".strip(),
             )
         values |= meant
     return values

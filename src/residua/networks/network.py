@@ -174,8 +174,8 @@ class Network(nn.Module):
             raise Refused(
                 f"the images are too small for {self.name}",
                 where=f"received {shape[2]}x{shape[3]} pixels",
-                fix=f"enlarge them to at least {self.smallest}x{self.smallest}, or choose a "
-                "network for small images such as resnet20-cifar",
+                fix=f"enlarge them to at least {self.smallest}x{self.smallest} (--size), or choose "
+                "a network for small images such as resnet20-cifar",
             )
 
 

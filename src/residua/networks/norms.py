@@ -18,6 +18,12 @@ from residua.networks.network import named
 from residua.networks.residual import branches
 
 
+def steady(network: nn.Module) -> bool:
+    """Whether norms, or scales that stand for them, keep the signal's size at high rates."""
+    kinds = nn.BatchNorm2d | nn.GroupNorm | Scale
+    return any(isinstance(module, kinds) for module in network.modules())
+
+
 def renormalize(features: nn.Module, norm: Callable[[int], nn.Module]) -> None:
     """Put `norm`, made for a number of channels, in place of each batch normalization."""
     for path, module in list(features.named_modules()):

@@ -67,10 +67,12 @@ def words(call: Call) -> str:
     """Say what an operation does: "convolution 3x3/2, 64", "batch norm", "add"."""
     match call.module:
         case None:
-            return function_name(call.item)
+            return function_words(call)
         case nn.Conv1d() | nn.Conv2d() | nn.Conv3d() as conv:
             groups = f", {conv.groups} groups" if conv.groups > 1 else ""
             return f"convolution {window_words(conv)}, {conv.out_channels}{groups}"
+        case nn.ConvTranspose1d() | nn.ConvTranspose2d() | nn.ConvTranspose3d() as conv:
+            return f"transposed convolution {window_words(conv)}, {conv.out_channels}"
         case nn.MaxPool2d() | nn.AvgPool2d() as pool:
             kind = "max" if isinstance(pool, nn.MaxPool2d) else "average"
             return f"{kind} pool {window_words(pool)}"
@@ -81,6 +83,15 @@ def words(call: Call) -> str:
         case module:
             spaced = re.sub("(?<=[a-z])(?=[A-Z][a-z])", " ", type(module).__name__)
             return re.sub("[123]d$", "", spaced).lower()  # BatchNorm2d -> batch norm
+
+
+def function_words(call: Call) -> str:
+    """Name a function; 1 - x by its number, because gates hang on it."""
+    name = function_name(call.item)
+    if name in ("sub", "rsub") and len(call.args) == 2:
+        number = call.args[0 if name == "sub" else 1]
+        return f"{number:g} - x" if isinstance(number, int | float) else name
+    return name
 
 
 def window_words(module: Any) -> str:
@@ -130,12 +141,15 @@ def window(call: Call, before: tuple[int, ...], after: tuple[int, ...]) -> Windo
         kernel = call.args[1] if len(call.args) > 1 else call.kwargs["kernel_size"]
         stride = call.args[2] if len(call.args) > 2 else call.kwargs.get("stride")
         return sliding(kernel, stride or kernel, 1)
+    ratios = {p / q for p, q in zip(before, after, strict=False)}
+    if isinstance(module, nn.AdaptiveAvgPool2d) and len(ratios) == 1 and ratios.pop().is_integer():
+        return Window(before[0] // after[0], before[0] // after[0])  # equal windows, side by side
     if before == after and not MIXING.search(name):
         return Window(1, 1)  # position by position
     if isinstance(module, nn.ReflectionPad2d | nn.ZeroPad2d):
         return Window(1, 1)  # like the padding of a convolution
     if set(after) <= {1}:
-        return Window(max(before), max(before))  # all positions become one
+        return Window(max(before, default=1), max(before, default=1))  # all positions become one
     if isinstance(module, ZeroPad) or name == "getitem":
         return Window(1, max(math.ceil(p / q) for p, q in zip(before, after, strict=True)))
     return None

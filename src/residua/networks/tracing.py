@@ -35,7 +35,8 @@ class Tracer(fx.Tracer):
     inside = ""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, ZeroPad | StochasticDepth) or super().is_leaf_module(m, module_qualified_name)
+        ours = isinstance(m, ZeroPad | StochasticDepth)
+        return ours or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -71,6 +72,7 @@ def run(root: nn.Module, operations: fx.Graph, shape: tuple[int, ...]) -> Iterat
     # Two images: batch normalization without statistics refuses a single value per channel.
     images = torch.empty(2, *shape, device="meta")
     values: dict[fx.Node, Any] = {}
+    known: dict[Any, Any] = {}
     times: Counter[str] = Counter()
     for item in operations.nodes:
         if item.op == "output":
@@ -83,7 +85,7 @@ def run(root: nn.Module, operations: fx.Graph, shape: tuple[int, ...]) -> Iterat
         kwargs: Any = fx.node.map_arg(item.kwargs, values.__getitem__)
         call = Call(item, name, module, args, kwargs, images)
         if values:
-            call = call._replace(value=result(root, call))
+            call = call._replace(value=remembered(root, call, known))
         values[item] = call.value
         yield call
 
@@ -100,6 +102,20 @@ def function_name(item: fx.Node) -> str:
     """Return the plain name of a function or method: add for `+`, `+=` and `add_`."""
     name = item.target if isinstance(item.target, str) else item.target.__name__
     return {"iadd": "add", "imul": "mul", "isub": "sub"}.get(name, name.strip("_"))
+
+
+def remembered(root: nn.Module, call: Call, known: dict[Any, Any]) -> Any:
+    """Run an operation, but a layer of torch's own only once for each setting and input shape.
+
+    A network of a thousand layers has a dozen of them.
+    """
+    tensors = not call.kwargs and all(isinstance(arg, Tensor) for arg in call.args)
+    if not tensors or not type(call.module).__module__.startswith("torch.nn."):
+        return result(root, call)
+    key = (repr(call.module), *(arg.shape for arg in call.args))
+    if key not in known:
+        known[key] = result(root, call)
+    return known[key]
 
 
 def result(root: nn.Module, call: Call) -> Any:

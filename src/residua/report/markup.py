@@ -6,10 +6,10 @@ control characters. A page carries its style and its pictures; its policy forbid
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from html import escape
 from importlib import resources
 
+from residua import theme
 from residua.plots import printable
 from residua.words import plain
 
@@ -36,20 +36,7 @@ def join(parts: Iterable[str]) -> Html:
 
 def document(title: str, body: str) -> str:
     style = resources.files("residua.report").joinpath("page.css").read_text(encoding="utf-8")
-    digest = b64encode(sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{escape(printable(title))}</title>\n<style>{style}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
-    )
+    return theme.document(title, body, style)
 
 
 def source(data: bytes, kind: str) -> str:

@@ -1,4 +1,4 @@
-"""Pictures to labels: the same door and the same numbers as in training and evaluation."""
+"""Pictures to labels and features: the same door and numbers as in training and evaluation."""
 
 from pathlib import Path
 
@@ -7,10 +7,22 @@ import pytest
 import torch
 from PIL import Image
 
-from residua import api, datasets, images, workflow
+from residua import api, datasets, images, networks, workflow
+from residua.checkpoints import Weights
+from residua.errors import Refused
 from residua.execution import execution
+from residua.images import Preprocessing
 from residua.predictor import Predictor
 from residua.recipes import Recipe
+
+SEVERAL = [
+    "resnet18",
+    *(
+        template.format(depth=min(family.depths))
+        for template, family in networks.NETWORKS.items()
+        if family.size <= 32
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +116,40 @@ def test_asking_changes_nothing(predictor: Predictor, pictures: list[Path]) -> N
     after = predictor.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not predictor.network.training
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_features_are_the_averaged_maps_of_a_level(name: str) -> None:
+    """Whatever the network; and asking for them changes no score."""
+    network = networks.build(name, 3).eval()
+    look = Preprocessing(max(2 * network.stride, network.smallest), "squash", 0)
+    weights = Weights(network.state_dict(), name, ("a", "b", "c"), look)
+    predictor = Predictor(weights, execution(Recipe(threads=1)))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, look.size, look.size, 3), np.uint8)
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        last = network.features(x).mean((2, 3)).numpy()
+    found = predictor.features(list(pixels))
+    assert found.dtype == np.float32
+    assert np.allclose(found, last, rtol=1e-3, atol=1e-4 * np.abs(last).max())
+    for level in network.features.levels():
+        with torch.no_grad():
+            expected = network.features(x, [level])[0].mean((2, 3)).numpy()
+        found = predictor.features(list(pixels), level)
+        assert np.allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()), level
+    scores, _ = predictor.both(list(pixels), predictor.stage())
+    assert np.array_equal(scores, predictor.scores(list(pixels)))
+
+
+def test_answers_bring_features_where_asked(predictor: Predictor, pictures: list[Path]) -> None:
+    plain = list(predictor.predict(pictures, top=2))
+    described = list(predictor.predict(pictures, 2, predictor.stage()))
+    assert [answer.predictions for answer in described] == [a.predictions for a in plain]
+    assert all(answer.features is None for answer in plain)
+    expected = predictor.features([images.read(path) for path in pictures])
+    assert np.allclose([answer.features for answer in described], expected, atol=1e-5)
+
+
+def test_a_level_that_is_not_there(predictor: Predictor) -> None:
+    with pytest.raises(Refused, match="no level 9"):
+        predictor.stage(9)

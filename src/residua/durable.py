@@ -8,8 +8,10 @@ fails when the power goes.
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from residua.errors import OutOfResources
 
@@ -20,21 +22,36 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         OutOfResources: the disk is full or fails; what was at `path` is untouched.
     """
-    temporary = None
+    with appearing(path, len(data)) as file:
+        file.write(data)
+
+
+@contextmanager
+def appearing(path: Path, need: int = 0) -> Iterator[IO[bytes]]:
+    """A file to be written, which takes the name `path` when the block ends well.
+
+    Args:
+        path: what is there is replaced in one step, or untouched where the block fails.
+        need: bytes that it will have, for the message.
+
+    Raises:
+        OutOfResources: the disk is full or fails.
+    """
+    temporary = ""
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o644 & ~_umask())
-            file.write(data)
+        with tempfile.NamedTemporaryFile(prefix=".writing-", dir=path.parent, delete=False) as file:
+            temporary = file.name
+            os.fchmod(file.fileno(), 0o644 & ~_umask())
+            yield file
             file.flush()
-            os.fsync(descriptor)
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-        temporary = None
+        temporary = ""
         sync_folder(path.parent)
     except OSError as error:
-        raise failed(path, error, len(data)) from error
+        raise failed(path, error, need) from error
     finally:  # also where a second Ctrl-C ends the work
-        if temporary is not None:
+        if temporary:
             with suppress(OSError):
                 os.unlink(temporary)
 

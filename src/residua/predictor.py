@@ -1,6 +1,8 @@
-"""From pictures to labels: what predict, evaluate and later serving share.
+"""From pictures to labels and feature vectors: what predict, evaluate and later serving share.
 
-A picture passes the same door (`images`) and the same preprocessing as in training.
+A picture passes the same door (`images`) and the same preprocessing as in training. Its feature
+vector is the output of a stage averaged over all positions, by default of the last stage: what the
+head classifies (He et al. 2016a, table 1).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,14 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from residua import images
-from residua.batches import evaluation
+from residua.batches import Batch, evaluation
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Split
-from residua.errors import BadData
+from residua.errors import BadData, Refused
 from residua.execution import Execution
 from residua.protocols import PROTOCOLS
 
 Pixels = NDArray[np.uint8]  # (h, w, 3)
+Floats = NDArray[np.float32]
 PICTURES = 64  # decoded at a time
 
 
@@ -39,6 +42,7 @@ class Answer(NamedTuple):
     name: str
     predictions: tuple[Prediction, ...]
     error: str = ""
+    features: Floats | None = None  # (width), where they are asked for
 
 
 class Predictor:
@@ -47,7 +51,8 @@ class Predictor:
     def __init__(self, weights: Weights, execution: Execution, protocol: str = "single") -> None:
         self.classes, self.preprocessing = weights.classes, weights.preprocessing
         self.execution, self.protocol = execution, PROTOCOLS[protocol]
-        self.network = execution.place(weights.build()).eval()
+        self.network = weights.build()
+        execution.place(self.network)
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Logits (b, classes) in float32 of inputs (b, 3, h, w)."""
@@ -55,33 +60,96 @@ class Predictor:
             return self.network(batch).float()
 
     @torch.inference_mode()
-    def scores(self, pixels: Sequence[Pixels]) -> NDArray[np.float32]:
+    def scores(self, pixels: Sequence[Pixels]) -> Floats:
         """Scores (n, classes) of decoded pictures of any size."""
-        views = np.stack([self.preprocessing.view(picture) for picture in pixels])
-        split = Split(torch.from_numpy(views), torch.zeros(len(views), dtype=torch.int64))
-        batches = evaluation(split, self.preprocessing, len(views), self.execution.device)
-        parts = [self.protocol(self, batch.images).cpu().numpy() for batch in batches]
+        parts = [self.protocol(self, batch.images).cpu().numpy() for batch in self.batches(pixels)]
         return np.concatenate(parts)
 
-    def predict(self, pictures: Iterable[Path | bytes], top: int = 5) -> Iterator[Answer]:
+    def features(self, pixels: Sequence[Pixels], level: int | None = None) -> Floats:
+        """Feature vectors (n, width) of decoded pictures of any size.
+
+        Args:
+            pixels: RGB (h, w, 3) each.
+            level: of the map that is averaged, as in `Features.forward`; by default the last map.
+
+        Raises:
+            Refused: the network has no such level.
+        """
+        return self.both(pixels, self.stage(level))[1]
+
+    def stage(self, level: int | None = None) -> str:
+        """The stage whose output is the last feature map of a level, or the last of all.
+
+        Raises:
+            Refused: the network has no such level.
+        """
+        features = self.network.features
+        if level is None:
+            return [name for name, _ in features.named_children()][-1]
+        stages = features.levels()
+        if level not in stages:
+            raise Refused(
+                f"{self.network.name} has no level {level}",
+                where="a level l has feature maps of the input's size divided by 2^l",
+                fix=f"choose among {', '.join(map(str, stages))}",
+            )
+        return stages[level]
+
+    @torch.inference_mode()
+    def both(self, pixels: Sequence[Pixels], stage: str) -> tuple[Floats, Floats]:
+        """Scores (n, classes) and features (n, width) of a stage, of one view in one pass."""
+        parts = [self.forward(batch.images, stage) for batch in self.batches(pixels)]
+        logits, features = (torch.cat(column) for column in zip(*parts, strict=True))
+        return logits.softmax(1).cpu().numpy(), features.cpu().numpy()
+
+    def forward(self, batch: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        """Logits (b, classes) and features (b, width) of inputs (b, 3, h, w), in float32."""
+        self.network.check(batch.shape)
+        x = features = batch
+        with self.execution.autocast():
+            for name, part in self.network.features.named_children():
+                x = part(x)  # (b, c, h, w)
+                if name == stage:
+                    features = x.float().mean((2, 3))
+            return self.network.head(x).float(), features
+
+    def batches(self, pixels: Sequence[Pixels]) -> Iterator[Batch]:
+        """The pictures as the network takes them."""
+        views = np.stack([self.preprocessing.view(picture) for picture in pixels])
+        split = Split(torch.from_numpy(views), torch.zeros(len(views), dtype=torch.int64))
+        return evaluation(split, self.preprocessing, len(views), self.execution.device)
+
+    def predict(
+        self, pictures: Iterable[Path | bytes], top: int = 5, stage: str = ""
+    ) -> Iterator[Answer]:
         """Answer for each picture, a path or the bytes of a file, in order.
 
         A picture that cannot be read gets an answer without predictions and does not end the work.
+        A `stage` adds its features to the answers.
         """
         pending = iter(pictures)
         with ThreadPoolExecutor(self.execution.threads) as pool:
             while chunk := list(islice(pending, PICTURES)):
                 decoded = list(pool.map(decoded_or_why, chunk))
                 whole = [picture for picture in decoded if not isinstance(picture, BadData)]
-                scores = iter(self.scores(whole)) if whole else iter(())
+                rows = self.rows(whole, stage)
                 for picture, pixels in zip(chunk, decoded, strict=True):
                     name = str(picture) if isinstance(picture, Path) else "bytes"
                     if isinstance(pixels, BadData):
                         yield Answer(name, (), pixels.what)
                     else:
-                        yield Answer(name, self.ranked(next(scores), top))
+                        scores, features = next(rows)
+                        yield Answer(name, self.ranked(scores, top), features=features)
 
-    def ranked(self, scores: NDArray[np.float32], top: int) -> tuple[Prediction, ...]:
+    def rows(self, pixels: Sequence[Pixels], stage: str) -> Iterator[tuple[Floats, Floats | None]]:
+        """Scores (classes) and, where a stage is given, features (width) of each picture."""
+        if not pixels:
+            return iter(())
+        if not stage:
+            return ((scores, None) for scores in self.scores(pixels))
+        return zip(*self.both(pixels, stage), strict=True)
+
+    def ranked(self, scores: Floats, top: int) -> tuple[Prediction, ...]:
         """The `top` classes by falling score."""
         best = np.argsort(-scores, kind="stable")[:top]
         return tuple(Prediction(self.classes[kind], float(scores[kind])) for kind in best)

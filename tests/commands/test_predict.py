@@ -164,7 +164,7 @@ def test_no_shard(share: str) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["new", "--out", "x.parquet"], "give a file that ends in .csv or .jsonl"),
+        (["new", "--out", "x.txt"], "give a file that ends in .csv, .jsonl or .parquet"),
         (["new", "--top", "0"], "--top must be at least 1"),
         (["new", "--threshold", "50"], "a score from 0 to 1"),
         (["new/*.jpg"], 'no image in "new/*.jpg"'),

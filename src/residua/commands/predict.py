@@ -1,17 +1,14 @@
 """`residua predict`: what is in pictures."""
 
-import csv
-import io
-import json
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.cells import cell_len
 
+from residua.commands import tables
 from residua.commands.models import open_model
 from residua.commands.sorting import copy_into
 from residua.commands.terminal import (
@@ -27,9 +24,9 @@ from residua.errors import Refused
 from residua.words import harmless, percent
 
 if TYPE_CHECKING:
-    from residua.predictor import Answer
+    from residua.checkpoints import Weights
+    from residua.predictor import Answer, Predictor
 
-FORMATS = (".csv", ".jsonl")
 NAME_WIDTH = 48  # columns up to which names are aligned
 SHOWN = 3  # classes printed for each picture
 
@@ -39,9 +36,21 @@ class Options:
     """How to predict."""
 
     top: Annotated[int, Parameter(help="classes to give for each picture [5]")] = 5
-    out: Annotated[str | None, Parameter(metavar="FILE", help="write FILE.csv or FILE.jsonl")] = (
-        None
-    )
+    out: Annotated[
+        str | None,
+        Parameter(metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet"),
+    ] = None
+    features: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE",
+            help="write the network's feature vector of each picture, FILE.parquet or FILE.npz",
+        ),
+    ] = None
+    level: Annotated[
+        int | None,
+        Parameter(help="take the features where maps have the input's size / 2^level [the last]"),
+    ] = None
     threshold: Annotated[
         float, Parameter(metavar="0.5", help="below this score the label is left empty: unsure [0]")
     ] = 0.0
@@ -78,36 +87,40 @@ def predict(
     weights = open_model(model).weights
     from residua import api
     from residua.commands.pictures import expanded, shard
+    from residua.predictor import Predictor
 
     paths = shard(expanded(images, sys.stdin), options.shard)
-    answers = api.predict(weights, paths, options.top, options.device)
+    predictor = Predictor(weights, api.plain_execution(options.device))
+    stage = predictor.stage(options.level) if options.features else ""
     longest = max((len(harmless(str(path))) for path in paths), default=0)
     widths = min(NAME_WIDTH, longest), min(NAME_WIDTH, max(map(cell_len, weights.classes)))
-    rows = []
-    for done, answer in enumerate(answers, 1):
-        row = row_of(answer, options.threshold)
-        if options.sort_into and not answer.error:
-            copy = copy_into(Path(options.sort_into), row["label"], Path(answer.name))
-            row["copy"] = str(copy)
-        rows.append(row)
-        if not answer.error and not options.out:
-            tell(row, widths, terminal)
-        terminal.live(f"{done:,} of {len(paths):,} pictures")
+    written = options.out or options.features
+    tally = Tally()
+    about = origin(weights, predictor, stage) if written else {}
+    with tables.tables(options.out, options.features, about) as add:
+        for answer in predictor.predict(paths, options.top, stage):
+            row = row_of(answer, options.threshold)
+            if options.sort_into and not answer.error:
+                copy = copy_into(Path(options.sort_into), row["label"], Path(answer.name))
+                row["copy"] = str(copy)
+            add(row, answer.features)
+            tally.count(row, keep=terminal.json and not written)
+            if not answer.error and not written:
+                tell(row, widths, terminal)
+            terminal.live(f"{tally.pictures:,} of {len(paths):,} pictures")
     terminal.close()
-    if options.out:
-        write(Path(options.out), rows)
-    return conclude(rows, options, weights.sha256, terminal)
+    return conclude(tally, options, weights.sha256, terminal)
 
 
 def check(options: Options, images: tuple[str, ...]) -> None:
     """Refuse what cannot be, before anything is read."""
-    suffix = Path(options.out or "x.csv").suffix.lower()
-    if suffix not in FORMATS:
-        raise Refused(
-            f'predictions are not written as "{suffix}"',
-            f"--out {options.out}",
-            f"give a file that ends in {' or '.join(FORMATS)}",
-        )
+    tables.check("--out", options.out, tables.PREDICTIONS)
+    tables.check("--features", options.features, tables.FEATURES)
+    if options.out and options.features and Path(options.out) == Path(options.features):
+        raise Refused("predictions and features need a file each", f"--out {options.out}")
+    if options.level is not None and options.features is None:
+        fix = "add --features FILE.parquet"
+        raise Refused("--level chooses among features", f"received --level {options.level}", fix)
     if not images:
         fix = "residua predict RUN FILE, FOLDER or 'new/*.jpg'; - reads paths on standard input"
         raise Refused("IMAGES are missing", "residua predict", fix)
@@ -116,6 +129,49 @@ def check(options: Options, images: tuple[str, ...]) -> None:
     if not 0 <= options.threshold <= 1:
         fix = "give a score from 0 to 1"
         raise Refused("--threshold is a score", f"received {options.threshold:g}", fix)
+
+
+def origin(weights: "Weights", predictor: "Predictor", stage: str) -> dict[str, Any]:
+    """Where predictions and features come from, for whoever finds the file."""
+    import numpy as np
+
+    from residua.environment import environment
+
+    size = weights.preprocessing.size
+    about = {
+        "weights": weights.sha256,
+        "network": weights.network,
+        "preprocessing": weights.preprocessing.to_dict(),
+        "versions": environment()["versions"],
+    }
+    if not stage:
+        return about
+    _, features = predictor.both([np.zeros((size, size, 3), np.uint8)], stage)
+    return about | {"layer": f"features.{stage}", "width": features.shape[1]}
+
+
+@dataclass
+class Tally:
+    """What is known of all pictures so far."""
+
+    answered: int = 0
+    unsure: int = 0
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    kept: list[dict[str, Any]] = field(default_factory=list)  # answers
+
+    @property
+    def pictures(self) -> int:
+        return self.answered + len(self.failed)
+
+    def count(self, row: dict[str, Any], keep: bool) -> None:
+        """Take one more picture into account, and keep its answer if so asked."""
+        if "error" in row:
+            self.failed.append(row)
+            return
+        self.answered += 1
+        self.unsure += row["label"] == ""
+        if keep:
+            self.kept.append(row)
 
 
 def row_of(answer: "Answer", threshold: float) -> dict[str, Any]:
@@ -143,56 +199,33 @@ def tell(row: dict[str, Any], widths: tuple[int, int], terminal: Terminal) -> No
     )
 
 
-def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write the answers whole or not at all."""
-    from residua import durable
-
-    lines = jsonl(rows) if path.suffix.lower() == ".jsonl" else table(rows)
-    durable.write(path, "".join(lines).encode("utf-8", "surrogateescape"))
-
-
-def jsonl(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    return (json.dumps(row) + "\n" for row in rows)
-
-
-def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """CSV with the columns name, label, score, top ("cat:0.61 dog:0.20") and error."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("name", "label", "score", "top", "error"))
-    for row in rows:
-        top = " ".join(f"{p['label']}:{p['score']:.4f}" for p in row.get("predictions", ()))
-        score = f"{row['score']:.6f}" if "score" in row else ""
-        writer.writerow((row["name"], row.get("label", ""), score, top, row.get("error", "")))
-    yield file.getvalue()
-
-
-def conclude(rows: list[dict[str, Any]], options: Options, weights: str, terminal: Terminal) -> int:
+def conclude(tally: Tally, options: Options, weights: str, terminal: Terminal) -> int:
     """Tell what was done and what could not be read; return the exit code."""
-    failed = [row for row in rows if "error" in row]
-    unsure = sum(1 for row in rows if row.get("label") == "")
+    failed = tally.failed
     if failed:
-        terminal.complain(f"{len(failed):,} of {len(rows):,} pictures cannot be read")
+        terminal.complain(f"{len(failed):,} of {tally.pictures:,} pictures cannot be read")
         for row in failed:
             terminal.complain(f"  {row['name']}: {row['error']}")
-    counts = f"{len(rows) - len(failed):,} pictures answered" + (
-        f", {unsure:,} unsure" * bool(unsure)
+    counts = f"{tally.answered:,} pictures answered" + f", {tally.unsure:,} unsure" * bool(
+        tally.unsure
     )
     terminal.say((counts, QUIET))
-    terminal.facts(
-        [
-            ("predictions", place(Path(options.out)) if options.out else ""),
-            ("copies", place(Path(options.sort_into)) if options.sort_into else ""),
-        ]
-    )
+    places = {
+        "predictions": options.out,
+        "features": options.features,
+        "copies": options.sort_into,
+    }
+    terminal.facts([(name, place(Path(path)) if path else "") for name, path in places.items()])
+    answers = {} if options.out or options.features else {"predictions": tally.kept}
     terminal.answer(
         {
             "weights": weights,
-            "answered": len(rows) - len(failed),
-            "unsure": unsure,
-            "predictions": [row for row in rows if "error" not in row],
+            "answered": tally.answered,
+            "unsure": tally.unsure,
+            **answers,
             "failed": failed,
             "out": options.out,
+            "features": options.features,
         }
     )
     return 3 if failed else 0

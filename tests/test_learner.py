@@ -39,7 +39,7 @@ class Dropping(nn.Module):
 
 
 def learn(learner: Learner, recipe: Recipe, count: int, first: int = 0) -> None:
-    learner.train(recipe.freeze_norms)
+    learner.network.train()
     for _ in steps(learner, batches(count, first), recipe, lambda step: 0.05, first):
         pass
 
@@ -79,7 +79,7 @@ def test_the_average_is_a_running_one() -> None:
     learner = make_learner(networks.build("resnet8-cifar", 3), recipe, CPU)
     assert learner.evaluated is not learner.network
     history = []
-    learner.train(False)
+    learner.network.train()
     for _ in steps(learner, batches(4), recipe, lambda step: 0.05):
         history.append(learner.network.head.linear.weight.detach().clone())
     expected = None
@@ -91,27 +91,6 @@ def test_the_average_is_a_running_one() -> None:
 def test_without_an_average_the_network_itself_counts() -> None:
     learner = make_learner(networks.build("resnet8-cifar", 3), RECIPE, CPU)
     assert learner.evaluated is learner.network and learner.averaged is None
-
-
-def statistics(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in network.named_buffers()}
-
-
-def test_frozen_norms_keep_their_statistics_and_still_learn() -> None:
-    recipe = replace(RECIPE, freeze_norms=True)
-    network = networks.build("resnet8-cifar", 3)
-    learner = make_learner(network, recipe, CPU)
-    before = statistics(network)
-    scale = next(m for m in network.modules() if isinstance(m, nn.BatchNorm2d)).weight
-    old = scale.detach().clone()
-    learn(learner, recipe, 3)
-    after = statistics(network)
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not torch.equal(scale, old)
-
-    learn(make_learner(network, RECIPE, CPU), RECIPE, 1)
-    changed = statistics(network)
-    assert any(not torch.equal(before[name], changed[name]) for name in before)
 
 
 def test_precise_norms_are_true_averages_and_idempotent() -> None:

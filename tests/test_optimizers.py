@@ -15,7 +15,6 @@ from residua.optimizers import (
     learning_rate,
     make_optimizer,
     parameter_groups,
-    stages_above,
 )
 from residua.recipes import RECIPES, Recipe
 
@@ -80,17 +79,16 @@ def test_caffe_sgd_leaves_what_has_no_gradient() -> None:
 
 
 @given(
-    name=st.sampled_from(["resnet8-cifar", "plain8-cifar-b", "resnet18", "preact11-cifar"]),
+    name=st.sampled_from(["resnet8-cifar", "plain8-cifar", "resnet18", "preact11-cifar"]),
     decay_norms=st.booleans(),
-    stage_decay=st.sampled_from([0.0, 0.5, 1.0]),
     weight_decay=st.sampled_from([0.0, 1e-4]),
 )
 def test_groups_hold_every_parameter_once(
-    name: str, decay_norms: bool, stage_decay: float, weight_decay: float
+    name: str, decay_norms: bool, weight_decay: float
 ) -> None:
     with torch.device("meta"):
         network = networks.build(name, 5)
-    recipe = Recipe(decay_norms=decay_norms, stage_decay=stage_decay, weight_decay=weight_decay)
+    recipe = Recipe(decay_norms=decay_norms, weight_decay=weight_decay)
     groups = parameter_groups(network, recipe)
 
     held = [id(weight) for group in groups for weight in group["params"]]
@@ -107,19 +105,6 @@ def test_frozen_parameters_are_in_no_group() -> None:
         weight.requires_grad_(False)
     groups = parameter_groups(network, Recipe())
     assert sum(len(group["params"]) for group in groups) == len(list(network.head.parameters()))
-
-
-def test_stage_decay_slows_each_stage_against_the_next() -> None:
-    network = networks.build("resnet8-cifar", 3)
-    above = {name: stages_above(network, name) for name, _ in network.named_parameters()}
-    distance = {name.split(".")[1]: value for name, value in above.items() if "features" in name}
-    assert {value for name, value in above.items() if name.startswith("head")} == {0}
-    assert distance == {"stem": 4, "stage1": 3, "stage2": 2, "stage3": 1}
-
-    groups = parameter_groups(network, Recipe(stage_decay=0.5))
-    scale = {id(w): group["scale"] for group in groups for w in group["params"]}
-    for name, weight in network.named_parameters():
-        assert scale[id(weight)] == 0.5 ** above[name]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "caffe-sgd", "adamw"])

@@ -22,6 +22,7 @@ FACTS = Facts(
     bf16=False,
     memory=10**10,
     depth=0,
+    steady=True,
 )
 
 
@@ -174,12 +175,21 @@ def test_images_stay_on_disk_where_they_do_not_fit() -> None:
         assert automatic(Recipe(), small._replace(memory=memory))[0].in_memory is fits
 
 
-def test_the_rate_follows_batch_optimizer_and_start() -> None:
+def test_the_rate_follows_batch_and_optimizer() -> None:
     def rate(batch: int, **settings: Any) -> float | None:
         recipe = replace(RECIPES["quick"][1], batch=batch, **settings)
         return automatic(recipe, FACTS)[0].learning_rate
 
     assert (rate(128), rate(64), rate(32)) == (0.2, 0.1, 0.05)
     assert rate(128, optimizer="adamw") == 0.002
-    assert rate(128, init="weights.safetensors") == 0.02
+    assert rate(128, init="weights.safetensors") == 0.2
     assert rate(128, learning_rate=0.3) == 0.3
+
+
+def test_without_norms_the_rate_is_a_tenth() -> None:
+    recipe, reasons = automatic(
+        replace(RECIPES["quick"][1], batch=128), FACTS._replace(steady=False)
+    )
+
+    assert recipe.learning_rate == 0.02
+    assert "without norms" in reasons["learning_rate"]

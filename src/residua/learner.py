@@ -33,14 +33,6 @@ class Learner:
         """The network whose error counts: the average where there is one."""
         return self.network if self.averaged is None else self.averaged.module
 
-    def train(self, freeze_norms: bool) -> None:
-        """Switch to training mode, except norms that keep the statistics they came with."""
-        self.network.train()
-        if freeze_norms:
-            for module in self.network.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-
     def state(self) -> dict[str, Tensor]:
         """Everything besides the weights, as tensors."""
         tensors = {"random": torch.get_rng_state()}

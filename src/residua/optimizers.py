@@ -59,32 +59,18 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Group the trainable parameters by their weight decay and by the factor on their rate.
+    """Group the trainable parameters by their weight decay.
 
-    Norms and biases have one axis and decay only under `decay_norms`; each stage before the last
-    learns `stage_decay` times as fast as the next.
+    Norms and biases have one axis and decay only under `decay_norms`.
     """
-    groups: dict[tuple[float, float], dict[str, Any]] = {}
-    for name, parameter in network.named_parameters():
+    groups: dict[float, dict[str, Any]] = {}
+    for parameter in network.parameters():
         if not parameter.requires_grad:
             continue
         decays = parameter.ndim > 1 or recipe.decay_norms
         decay = recipe.weight_decay if decays else 0.0
-        scale = recipe.stage_decay ** stages_above(network, name)
-        group = groups.setdefault(
-            (decay, scale), {"params": [], "weight_decay": decay, "scale": scale}
-        )
-        group["params"].append(parameter)
+        groups.setdefault(decay, {"params": [], "weight_decay": decay})["params"].append(parameter)
     return list(groups.values())
-
-
-def stages_above(network: nn.Module, name: str) -> int:
-    """How many stages lie between a parameter and the head: 0 for the head itself."""
-    root, _, rest = name.partition(".")
-    if root != "features":
-        return 0
-    stages = [stage for stage, _ in network.get_submodule("features").named_children()]
-    return len(stages) - stages.index(rest.partition(".")[0])
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from residua import datasets, images, networks, recipes, settings
 from residua.batches import steps_per_epoch
-from residua.checkpoints import Weights, open_weights
+from residua.checkpoints import Weights
 from residua.datasets.dataset import Dataset, Split, hold_out, pixel_mean, statistics
 from residua.datasets.inspect import recommend
 from residua.datasets.looks import looks
@@ -22,6 +22,9 @@ from residua.execution import Execution, cores, execution, fast_bf16, free_memor
 from residua.images import Preprocessing
 from residua.networks.graph import graph
 from residua.networks.network import Network
+from residua.networks.norms import steady
+from residua.networks.weights import of_classes
+from residua.published import HUB, Start, start_from
 from residua.recipes import Facts, Recipe
 from residua.schedule import planned
 from residua.training import Task, step_seconds
@@ -42,6 +45,8 @@ class Job:
     task: Task
     execution: Execution
     splits: dict[str, Split]  # as they are used: validation is held out of train
+    start: Weights | None  # what it begins with, where that is not random
+    notes: tuple[str, ...] = ()  # what was taken on trust
 
 
 def prepare(
@@ -59,17 +64,21 @@ def prepare(
         BadData: the data cannot be used.
     """
     recipe, sources = settings.resolve(name, layers)
-    if recipe.init is not None:  # a run may be resumed from another folder
+    if recipe.init is not None and not recipe.init.startswith(HUB):
+        # a run may be resumed from another folder
         recipe = replace(recipe, init=str(Path(recipe.init).resolve()))
     dataset = datasets.load(source, recipe.seed)
     refuse_unreadable(dataset)
     start = initial_weights(recipe)
     if start is not None:
-        recipe, inherited = inherit(recipe, start)
+        recipe = replace(recipe, network=None) if start.foreign else recipe
+        recipe, inherited = inherit(recipe, start.weights)
         sources |= inherited
     recipe, reasons = recipes.automatic(recipe, facts(dataset, recipe))
     sources |= {key: f"automatic: {reason}" for key, reason in reasons.items()}
-    return complete(dataset, recipe, settings.named(name, layers), sources, start)
+    name = settings.named(name, layers)
+    job = complete(dataset, recipe, name, sources, start and start.weights)
+    return replace(job, notes=start.notes) if start else job
 
 
 def complete(
@@ -90,7 +99,8 @@ def complete(
     if start is not None:
         adopt(network, start, classes)
     train_split, validation = selection_split(dataset, recipe)
-    if min(recipe.batch or 1, len(train_split)) == 1 and size <= network.stride:
+    normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    if normed and min(recipe.batch or 1, len(train_split)) == 1 and size <= network.stride:
         raise Refused(
             "batch norm needs more than one value of each channel",
             where=f"{recipe.network}, one image of {size}x{size} pixels in a step",
@@ -109,7 +119,7 @@ def complete(
     elif start.preprocessing.size != size:
         look = replace(look, mean=start.preprocessing.mean, std=start.preprocessing.std)
     task = Task(network, classes, look, train_split, validation)
-    return Job(dataset, recipe, name, sources, task, run_on, splits)
+    return Job(dataset, recipe, name, sources, task, run_on, splits, start)
 
 
 def refuse_unreadable(dataset: Dataset) -> None:
@@ -148,7 +158,14 @@ def facts(dataset: Dataset, recipe: Recipe) -> Facts:
         bf16=fast_bf16(),
         memory=free_memory(),
         depth=networks.parse(recipe.network)[1] if recipe.network else 0,
+        steady=recipe.network is None or steady(weightless(recipe.network, dataset)),
     )
+
+
+def weightless(name: str, dataset: Dataset) -> Network:
+    """A network without memory for its weights, to look at."""
+    with torch.device("meta"):
+        return networks.build(name, len(dataset.classes))
 
 
 def shapes(split: Split) -> Counter[tuple[int, int]]:
@@ -167,9 +184,9 @@ def shapes(split: Split) -> Counter[tuple[int, int]]:
     return found
 
 
-def initial_weights(recipe: Recipe) -> Weights | None:
-    """The weights that `init` names: a file of ours or a run."""
-    return None if recipe.init is None else open_weights(Path(recipe.init))
+def initial_weights(recipe: Recipe) -> Start | None:
+    """The weights that `init` names: a file of ours, a run, or what others published."""
+    return None if recipe.init is None else start_from(recipe.init, recipe.network)
 
 
 def inherit(recipe: Recipe, start: Weights) -> tuple[Recipe, dict[str, str]]:
@@ -178,7 +195,8 @@ def inherit(recipe: Recipe, start: Weights) -> tuple[Recipe, dict[str, str]]:
     Raises:
         Refused: the recipe names another network.
     """
-    if recipe.network not in (None, start.network):
+    own = networks.parse(start.network)
+    if recipe.network is not None and networks.parse(recipe.network) != own:
         raise Refused(
             f"the weights are those of {start.network}, not of {recipe.network}",
             where=f"--init {recipe.init}",
@@ -191,12 +209,14 @@ def inherit(recipe: Recipe, start: Weights) -> tuple[Recipe, dict[str, str]]:
 
 
 def adopt(network: Network, start: Weights, classes: tuple[str, ...]) -> None:
-    """Copy the initial weights into the network, the head only where it tells the same classes."""
+    """Copy the initial weights into the network, but where classes differ not what tells them.
+
+    That is the last layer of each head; hidden layers of a head are copied.
+    """
     tensors = dict(start.tensors)
     if start.classes != classes:
-        tensors |= {
-            name: value for name, value in network.state_dict().items() if name.startswith("head.")
-        }
+        own = network.state_dict()
+        tensors |= {name: own[name] for name in of_classes(network)}
     network.load_state_dict(tensors)
 
 

@@ -93,11 +93,6 @@ class Recipe:
         "best", "keep the weights of the lowest validation error, or of the last step", "schedule"
     )
 
-    freeze_norms: bool = setting(False, "keep the statistics of --init's norms", "fine-tuning")
-    stage_decay: float = setting(
-        1.0, "factor on the rate from each stage to the one before it", "fine-tuning"
-    )
-
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
@@ -140,21 +135,19 @@ RANGES: dict[str, tuple[float, float]] = {
     "precise_norms": (0, 1e9),
     "warmup": (0, 0.99),
     "warmup_error": (0, 1),
-    "stage_decay": (0, 1),
 }
 
+QUICK = Recipe(
+    schedule="one-cycle",
+    warmup=0.2,
+    nesterov=True,
+    weight_decay=5e-4,
+    decay_norms=False,
+    label_smoothing=0.05,
+)
+
 RECIPES: dict[str, tuple[str, Recipe]] = {
-    "quick": (
-        "one-cycle SGD: the most accuracy for little time",
-        Recipe(
-            schedule="one-cycle",
-            warmup=0.2,
-            nesterov=True,
-            weight_decay=5e-4,
-            decay_norms=False,
-            label_smoothing=0.05,
-        ),
-    ),
+    "quick": ("one-cycle SGD: the most accuracy for little time", QUICK),
     "paper-cifar": (
         "He et al. 2016a, section 4.2: 64k iterations of 128 images, rate 0.1, divided at 32k, 48k",
         Recipe(
@@ -190,18 +183,9 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             select="last",
         ),
     ),
-    "finetune": (
-        "from given weights: a new head, slower early stages",
-        Recipe(
-            schedule="cosine",
-            warmup=0.1,
-            nesterov=True,
-            weight_decay=5e-4,
-            decay_norms=False,
-            label_smoothing=0.05,
-            stage_decay=0.7,
-        ),
-    ),
+    # Slower stages below the head, a lower rate, frozen norms, a head of zeros or one that learns
+    # first: each was measured, and none of them helped (results/finetune.json).
+    "finetune": ("from given weights: as quick, with a new head where classes differ", QUICK),
 }
 
 
@@ -218,6 +202,7 @@ class Facts(NamedTuple):
     bf16: bool  # the hardware multiplies bfloat16 faster than float32
     memory: int  # bytes of main memory that are free
     depth: int  # of the network that was asked for; 0 where it is open
+    steady: bool  # that network has norms or scales, or is open
 
 
 SMALL = 64  # pixels up to which the networks for small images are the better choice
@@ -233,7 +218,7 @@ def automatic(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
         "device": ("cuda", "a GPU is present") if facts.cuda else ("cpu", "no GPU is present"),
         "precision": ("bf16", "fast here") if facts.bf16 else ("fp32", "bf16 is not fast here"),
         "validation": (round(min(0.1, max(0.02, 2500 / facts.images)), 4), "enough to select by"),
-        "learning_rate": peak_rate(recipe, recipe.batch or look["batch"][0]),
+        "learning_rate": peak_rate(recipe, recipe.batch or look["batch"][0], facts.steady),
         "warmup_error": (0.8, "the papers', from 110 layers on (2016a, section 4.2)")
         if recipe.schedule == "step" and facts.depth >= 110
         else (0.0, ""),
@@ -283,11 +268,15 @@ def decoders(facts: Facts) -> tuple[int, str]:
     return min(2, facts.cores), "enough to keep ahead of a processor"
 
 
-def peak_rate(recipe: Recipe, batch: int) -> tuple[float, str]:
-    """In proportion to the batch (Goyal et al. 2017, section 2.1), a tenth of it to fine-tune."""
-    base = 2e-3 if recipe.optimizer == "adamw" else 0.2
-    rate = base * batch / 128 / (1 if recipe.init is None else 10)
-    return float(f"{rate:.3g}"), f"for {batch} images in a step"
+def peak_rate(recipe: Recipe, batch: int, steady: bool) -> tuple[float, str]:
+    """In proportion to the batch (Goyal et al. 2017, section 2.1), a tenth of it without norms.
+
+    Without them AlexNet, VGG, NIN and GoogLeNet stop learning at the rates that norms allow; their
+    papers' rate is 0.01.
+    """
+    base = 2e-3 if recipe.optimizer == "adamw" else 0.2 if steady else 0.02
+    reason = f"for {batch} images in a step" + ", without norms" * (not steady)
+    return float(f"{base * batch / 128:.3g}"), reason
 
 
 def batch_size(images: int, usual: int) -> tuple[int, str]:

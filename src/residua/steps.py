@@ -59,7 +59,7 @@ def steps(
     scaler = execution.scaler
     for index, batch in enumerate(batches, first):
         for group in optimizer.param_groups:
-            group["lr"] = rate(index) * group["scale"]
+            group["lr"] = rate(index)
         with execution.autocast():
             loss, logits = objective(network, batch, recipe, index)
         optimizer.zero_grad(set_to_none=True)

@@ -171,7 +171,7 @@ def leg(job: Training, batches: Iterator[Batch], end: int) -> Iterator[Advance]:
     loss = torch.tensor(position.loss, dtype=torch.float64, device=execution.device)
     wrong = torch.tensor(position.wrong, device=execution.device)
     images = 0
-    job.learner.train(job.recipe.freeze_norms)
+    job.learner.network.train()
     batches = until(batches, end - first, job)
     for step in steps(job.learner, batches, job.recipe, job.rate, first):
         loss += step.loss * step.images
@@ -302,7 +302,7 @@ def finish(job: Training) -> None:
 def step_seconds(task: Task, recipe: Recipe, execution: Execution) -> float:
     """How long a step takes, measured on a copy so that the network itself is not touched."""
     learner = make_learner(deepcopy(task.network), recipe, execution)
-    learner.train(recipe.freeze_norms)
+    learner.network.train()
     batches = islice(endless(task, recipe, execution), PROBE)
     times = [time.monotonic() for _ in steps(learner, batches, recipe, lambda step: 0.0)]
     return float(np.median(np.diff(times[2:])))  # the first steps warm up

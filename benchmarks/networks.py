@@ -16,9 +16,9 @@ BEGIN, END = "<!-- counts: python benchmarks/networks.py -->", "<!-- end of coun
 # With options, besides every network that a paper names.
 VARIANTS = (
     "resnet18-a resnet34-a resnet34-c resnet50-c resnet50-v1.5 resnet50-d resnet50-se "
-    "resnet50-blur resnet50-gn resnet50-fixup resnext101-32x8d preact50-v1.5 resnet20-cifar-b resnet110-cifar-b "
-    "resnet110-cifar-c resnet110-cifar-gate wide16-cifar-8 wide40-cifar-4 vgg16-bn vgg19-bn "
-    "googlenet-bn-3x3 bn-inception-bias=yes"
+    "resnet50-blur resnet50-gn resnet50-fixup resnext101-32x8d preact50-v1.5 "
+    "resnet20-cifar-b resnet110-cifar-b resnet110-cifar-c resnet110-cifar-gate "
+    "wide16-cifar-8 wide40-cifar-4 vgg16-bn vgg19-bn googlenet-bn-3x3 bn-inception-bias=yes"
 ).split()
 # What the papers print: millions of parameters, billions of multiply-adds.
 PRINTED = {

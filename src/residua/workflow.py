@@ -29,13 +29,14 @@ from residua.events import Event
 from residua.execution import Execution
 from residua.interrupt import Interrupt
 from residua.predictor import Predictor
-from residua.prepare import Job, complete, initial_weights
+from residua.prepare import Job, complete
 from residua.recipes import SMALL
 from residua.runs import RunDirectory
 from residua.training import train
 from residua.words import listed
 
 WORST = 24  # mistakes on the picture sheet
+INIT = "init.safetensors"  # what a run began with: the source may change or go
 
 
 class Finished(NamedTuple):
@@ -51,6 +52,8 @@ def begin(job: Job, parent: Path, command: Sequence[str]) -> RunDirectory:
     run.write_json("recipe.json", settings.as_json(recipe, job.sources, job.name))
     if not job.dataset.splits["train"].in_memory:
         run.write_text("splits.csv", splits_table(job))
+    if job.start is not None:
+        checkpoints.write_weights(run.path / INIT, job.start)
     run.update(
         {
             "status": "new",
@@ -60,7 +63,7 @@ def begin(job: Job, parent: Path, command: Sequence[str]) -> RunDirectory:
             "precision": job.execution.precision,
             "threads": job.execution.threads,
             "data": job.dataset.describe(),
-            "notes": list(job.dataset.notes),
+            "notes": [*job.dataset.notes, *job.notes],
             "seed": recipe.seed,
             "parameters": sum(weight.numel() for weight in task.network.parameters()),
             "started": now(),
@@ -100,7 +103,12 @@ def reopen(path: Path) -> tuple[RunDirectory, Job]:
             where=f"{dataset.source}: {differences(info['data'], dataset.describe())}",
             fix="restore it, or train anew",
         )
-    return run, complete(dataset, recipe, name or "auto", sources, initial_weights(recipe))
+    start = None
+    if (run.path / INIT).exists():
+        start = checkpoints.read_weights(run.path / INIT)
+    elif recipe.init is not None:  # a run of version 0.1 kept no copy
+        start = checkpoints.open_weights(Path(recipe.init))
+    return run, complete(dataset, recipe, name or "auto", sources, start)
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> str:

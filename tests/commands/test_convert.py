@@ -1,5 +1,6 @@
 """convert: published weights into ours and back."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from residua import checkpoints, networks
+from residua.checkpoints import Weights, write_weights
+from residua.images import Preprocessing
 from residua.networks.network import Network
 from residua.networks.weights import from_ours
 
@@ -58,18 +61,83 @@ def test_a_pickle(network: Network, residua: Call) -> None:
     assert weights.tensors["head.linear.weight"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("style", ["cifar", "torchvision", "timm"])
-def test_there_and_back(trained: Path, residua: Call, style: str) -> None:
-    answer = residua("convert", trained, "--to", style, "--json")
+def test_there_and_back(trained: Path, residua: Call) -> None:
+    answer = residua("convert", trained, "--to", "cifar", "--json")
     assert answer.code == 0, answer.err
-    assert answer.json["weights"] == f"{trained.name}-{style}.safetensors"
-    head = "linear.weight" if style == "cifar" else "fc.weight"
-    assert head in load_file(answer.json["weights"])
+    assert answer.json["weights"] == f"{trained.name}-cifar.safetensors"
+    assert "linear.weight" in load_file(answer.json["weights"])
     back = ("--network", "resnet8-cifar", "--out", "back.safetensors")
     assert residua("convert", answer.json["weights"], *back).code == 0
     before, after = (checkpoints.open_weights(p) for p in (trained, Path("back.safetensors")))
     for name, tensor in before.tensors.items():
         assert torch.equal(after.tensors[name], tensor)
+    answer = residua("convert", trained, "--to", "torchvision")
+    assert answer.code == 2
+    assert "choose cifar" in answer.err
+
+
+@pytest.fixture
+def resnet18() -> Path:
+    """Our weights of a network that three others have."""
+    network = networks.build("resnet18", 2)
+    look = Preprocessing(64, "crop", 73, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    weights = Weights(network.state_dict(), network.name, ("cat", "dog"), look)
+    write_weights(Path("ours.safetensors"), weights)
+    return Path("ours.safetensors")
+
+
+@pytest.mark.parametrize(("style", "head"), [("torchvision", "fc.weight"), ("timm", "fc.weight")])
+def test_to_a_file(resnet18: Path, residua: Call, style: str, head: str) -> None:
+    answer = residua("convert", resnet18, "--to", style, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["weights"] == f"ours-{style}.safetensors"
+    assert "does not store the preprocessing" in answer.json["notes"][0]
+    assert head in load_file(answer.json["weights"])
+
+
+def test_to_a_folder_and_back(resnet18: Path, residua: Call) -> None:
+    """transformers keeps the classes and the way of pictures beside the weights."""
+    answer = residua("convert", resnet18, "--to", "transformers", "--json")
+    assert (answer.code, answer.json["notes"]) == (0, []), answer.err
+    assert answer.json["weights"] == "ours-transformers"
+    assert residua("convert", resnet18, "--to", "transformers").code == 2  # it is there
+    assert residua("convert", resnet18, "--to", "transformers", "--force").code == 0
+    answer = residua("convert", "ours-transformers", "--out", "back.safetensors", "--json")
+    assert (answer.code, answer.json["notes"]) == (0, []), answer.err
+    before, after = (checkpoints.read_weights(Path(p)) for p in (resnet18, "back.safetensors"))
+    assert (after.network, after.classes) == (before.network, before.classes)
+    assert after.preprocessing == before.preprocessing
+    for name, tensor in before.tensors.items():
+        assert torch.equal(after.tensors[name], tensor)
+
+
+def test_a_folder_has_to_be_converted_first(resnet18: Path, residua: Call) -> None:
+    assert residua("convert", resnet18, "--to", "transformers").code == 0
+    answer = residua("evaluate", "ours-transformers", "digits")
+    assert answer.code == 2
+    assert "residua convert ours-transformers" in answer.err
+
+
+def test_what_is_taken_on_trust_is_told(residua: Call) -> None:
+    network = networks.build("resnet50-v1.5", 2)
+    save_file(from_ours(network.state_dict(), network, "torchvision"), "theirs.safetensors")
+    words = ("convert", "theirs.safetensors", "--network", "resnet50", "--out", "o.safetensors")
+    answer = residua(*words)
+    assert answer.code == 0, answer.err
+    assert "note: tensors cannot tell which convolution strides" in answer.out
+    found = residua(*words, "--force", "--json").json
+    assert found["network"] == "resnet50-v1.5"
+    assert found["classes"] == ["class 0", "class 1"]
+    assert len(found["notes"]) == 3
+    answer = residua("convert", "o.safetensors", "--to", "timm", "--json")
+    assert answer.json["network"] == "resnet50-v1.5"
+
+
+def test_the_hub_needs_its_extra(residua: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    answer = residua("convert", "hf://owner/name@main")
+    assert answer.code == 2
+    assert 'pip install "residua[hub]"' in answer.err
 
 
 def test_names_of_classes(published: Path, residua: Call) -> None:

@@ -1,27 +1,22 @@
 """`residua convert`: weights published elsewhere into ours, and back."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from residua.commands.models import PICKLED
 from residua.commands.terminal import EMPHASIS, WARNING, Terminal, place
-from residua.errors import BadData, Refused
+from residua.errors import BadData, Refused, unknown
 from residua.words import harmless, plain
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from residua.checkpoints import Weights
-    from residua.images import Preprocessing
 
-CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
-# Nearly all published weights take images in 0..1 with the mean and deviation of ImageNet.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-HEADS = ("fc.weight", "linear.weight")
+FOLDERS = ("transformers",)  # styles that are a folder, whose config.json tells what tensors cannot
 
 
 @dataclass(frozen=True)
@@ -29,17 +24,22 @@ class Options:
     """What to make of the weights."""
 
     network: Annotated[
-        str | None, Parameter(help="the network that they are of, see `residua list networks`")
+        str | None,
+        Parameter(help="the network that they are of, where no config.json says it"),
     ] = None
     classes_from: Annotated[
         str | None,
         Parameter(metavar="DATA|FILE", help="names of the classes: data, a .txt or a .json list"),
     ] = None
     to: Annotated[
-        str | None, Parameter(help="the other way: into the names of torchvision, timm or cifar")
+        str | None,
+        Parameter(help="the other way: into the names of torchvision, timm, cifar or transformers"),
     ] = None
     out: Annotated[
-        str | None, Parameter(metavar="FILE", help="where to write [NAME.safetensors, here]")
+        str | None,
+        Parameter(
+            metavar="FILE", help="where to write [NAME.safetensors; transformers: a folder NAME]"
+        ),
     ] = None
     force: Annotated[bool, Parameter(negative="", help="replace a file that is there")] = False
 
@@ -60,20 +60,21 @@ def convert(
     the network's input is stored with the weights.
 
     Args:
-        weights: a .pth, .pt, .th or .safetensors file; with --to, a run or weights of ours
+        weights: a .safetensors, .pth, .pt or .th file, a folder with config.json and
+            model.safetensors, or hf://owner/name to download one; with --to, a run or weights of
+            ours
     """
-    target = place_for(Path(weights), options)
+    target = place_for(weights, options)
     if options.to is not None:
         publish(weights, options.to, target, terminal)
         return
-    if options.network is None:
-        fix = "add --network NAME; residua list networks"
-        raise Refused("--network is missing: the file does not say what it is of", weights, fix)
-    from residua import checkpoints
+    from residua import checkpoints, networks
 
-    made = ours(Path(weights), options.network, options.classes_from)
+    if options.network is not None:
+        networks.parse(options.network)  # a slip is told before a large file is read
+    made, notes = ours(weights, options)
     digest = checkpoints.write_weights(target, made)
-    describe(made, target, terminal)
+    describe(made, target, notes, terminal)
     terminal.say((f"next: residua evaluate {place(target)} DATA", EMPHASIS))
     terminal.answer(
         {
@@ -82,23 +83,24 @@ def convert(
             "network": made.network,
             "classes": list(made.classes),
             "preprocessing": made.preprocessing.to_dict(),
+            "notes": list(notes),
         }
     )
 
 
-def place_for(source: Path, options: Options) -> Path:
+def place_for(source: str, options: Options) -> Path:
     """Where the result goes.
 
     Raises:
         Refused: something is there already, or it is not to be a safetensors file.
     """
-    ending = f"-{options.to}" if options.to else ""
-    target = Path(
-        options.out or f"{source.absolute().name.removesuffix(source.suffix)}{ending}.safetensors"
-    )
-    if target.suffix != ".safetensors":
+    path = Path(source.split("@")[0] if "://" in source else source)
+    stem = path.absolute().name.removesuffix(path.suffix if is_weights(path) else "")
+    ending = "" if options.to in FOLDERS else ".safetensors"
+    target = Path(options.out or f"{stem}{f'-{options.to}' if options.to else ''}{ending}")
+    if target.suffix != ".safetensors" and options.to not in FOLDERS:
         raise Refused("weights are written as safetensors", f"--out {options.out}")
-    if target.exists() and target.samefile(source):
+    if target.exists() and path.exists() and target.samefile(path):
         raise Refused("the result would replace its source", str(target), "give --out FILE")
     if target.exists() and not options.force:
         fix = "give --out FILE, or --force to replace it"
@@ -106,67 +108,35 @@ def place_for(source: Path, options: Options) -> Path:
     return target
 
 
-def ours(source: Path, name: str, classes_from: str | None) -> "Weights":
-    """Published weights as ours.
+def is_weights(path: Path) -> bool:
+    return path.suffix.lower() in {".safetensors", *PICKLED}
+
+
+def ours(source: str, options: Options) -> "tuple[Weights, tuple[str, ...]]":
+    """Published weights as ours, and what was taken on trust.
 
     Raises:
         BadData: the file cannot be read, or is not of that network.
         Refused: there is no such network, or the classes are not as many.
     """
-    import torch
-
-    from residua import checkpoints, networks
-    from residua.networks.weights import to_ours
-
-    networks.parse(name)
-    tensors = published(source)
-    count = next(
-        (len(value) for key, value in tensors.items() if key.endswith(HEADS)),
-        networks.parse(name)[0].classes,
-    )
-    with torch.device("meta"):
-        network = networks.build(name, count)
-    try:
-        converted = to_ours(tensors, network)
-    except BadData as error:
-        raise BadData(error.what, f"{source}: {error.where}", error.fix) from error
-    converted = {
-        key: value.float() if value.is_floating_point() else value
-        for key, value in converted.items()
-    }
-    converted = checkpoints.decode(checkpoints.encode(converted), source)  # refuses nan
-    names = class_names(count, "cifar" in name, classes_from)
-    return checkpoints.Weights(converted, network.name, names, preprocessing("cifar" in name))
-
-
-def published(source: Path) -> "Mapping[str, Tensor]":
-    """The tensors of a file from elsewhere, by the names that they have there."""
-    from residua import checkpoints
+    from residua import published
     from residua.networks.unpickle import read_pickled
 
-    if source.suffix != ".safetensors":
-        return read_pickled(source)
-    data = checkpoints.read_bytes(source)
-    if "residua" in checkpoints.read_header(data, source).get("__metadata__", {}):
-        fix = "give --to torchvision, timm or cifar to turn them into others'"
-        raise Refused("these weights are ours already", str(source), fix)
-    return checkpoints.decode(data, source)
-
-
-def class_names(count: int, cifar: bool, source: str | None) -> tuple[str, ...]:
-    """The names of the classes, in the order of the logits.
-
-    Raises:
-        Refused: the source has another number of them.
-    """
-    if source is None:
-        return tuple(CIFAR10) if cifar and count == 10 else tuple(map(str, range(count)))
-    names = listed(source)
-    if len(names) != count:
+    path = Path(source)
+    if path.is_file() and path.suffix != ".safetensors":
+        found = published.Published(read_pickled(path), source)
+    else:
+        found = published.read(source)
+    made, notes = published.ours(found, options.network)
+    if options.classes_from is None:
+        return made, notes
+    names = listed(options.classes_from)
+    if len(names) != len(made.classes):
         fix = "give names in the order of the network's outputs"
-        what = f"the weights tell {count} classes, and there are {len(names)} names"
-        raise Refused(what, f"--classes-from {source}", fix)
-    return names
+        what = f"the weights tell {len(made.classes)} classes, and there are {len(names)} names"
+        raise Refused(what, f"--classes-from {options.classes_from}", fix)
+    notes = tuple(note for note in notes if not note.startswith(published.UNNAMED))
+    return replace(made, classes=names), notes
 
 
 def listed(source: str) -> tuple[str, ...]:
@@ -186,37 +156,55 @@ def listed(source: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in names if name.strip())
 
 
-def preprocessing(cifar: bool) -> "Preprocessing":
-    """How published networks expect pictures."""
-    from residua.images import Preprocessing
-
-    size, resize = (32, 32) if cifar else (224, 256)
-    return Preprocessing(size, "crop", resize, MEAN, STD)
-
-
 def publish(source: str, style: str, target: Path, terminal: Terminal) -> None:
     """Write weights of ours under the names of another project."""
     from residua import checkpoints, durable
     from residua.commands.models import open_model
+    from residua.networks.elsewhere import STYLES
     from residua.networks.weights import from_ours
 
+    if style not in STYLES:
+        raise unknown("naming style", style, STYLES)
     weights = open_model(source).weights
-    tensors = from_ours(weights.tensors, weights.build(), style)
-    durable.write(target, checkpoints.encode(tensors))
-    describe(weights, target, terminal)
-    terminal.say((f"{style} does not store the preprocessing: apply it yourself", WARNING))
+    data = checkpoints.encode(from_ours(weights.tensors, weights.build(), style))
+    notes = [f"{style} does not store the preprocessing: apply it yourself"]
+    if style in FOLDERS:
+        notes = write_folder(target, weights, data)
+    else:
+        durable.write(target, data)
+    describe(weights, target, notes, terminal)
     terminal.answer(
         {
             "weights": str(target),
             "style": style,
             "network": weights.network,
             "preprocessing": weights.preprocessing.to_dict(),
+            "notes": notes,
         }
     )
 
 
-def describe(weights: "Weights", target: Path, terminal: Terminal) -> None:
-    """Tell what the weights are and where."""
+def write_folder(target: Path, weights: "Weights", data: bytes) -> list[str]:
+    """Write `model.safetensors` with its configs; return what they do not say."""
+    from residua import durable
+    from residua.declared import CONFIG, PICTURES, config_of, pictures_config
+    from residua.published import FILE
+
+    tables = {CONFIG: config_of(weights.build(), weights.classes)}
+    notes = []
+    if pictures := pictures_config(weights.preprocessing):
+        tables[PICTURES] = pictures
+    else:
+        notes.append("transformers has no words for this preprocessing: apply it yourself")
+    target.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        durable.write(target / name, (json.dumps(table, indent=1) + "\n").encode())
+    durable.write(target / FILE, data)
+    return notes
+
+
+def describe(weights: "Weights", target: Path, notes: Sequence[str], terminal: Terminal) -> None:
+    """Tell what the weights are and where, and what was taken on trust."""
     view, names = weights.preprocessing, ", ".join(map(harmless, weights.classes[:10]))
     numbers = f"mean {plain(view.mean[:3])}; deviation {plain(view.std)}"
     terminal.facts(
@@ -227,3 +215,5 @@ def describe(weights: "Weights", target: Path, terminal: Terminal) -> None:
             ("weights", place(target)),
         ]
     )
+    for note in notes:
+        terminal.say((f"note: {note}", WARNING))

@@ -23,9 +23,11 @@ class Model(NamedTuple):
 
 
 def is_model(argument: str) -> bool:
-    """Whether an argument is a run's folder or a file of weights."""
+    """Whether an argument is a run's folder, or weights, ours or not."""
     path = Path(argument)
-    return (path / "run.json").is_file() or path.suffix.lower() in {".safetensors", *PICKLED}
+    if path.suffix.lower() in {".safetensors", *PICKLED}:
+        return True
+    return (path / "run.json").is_file() or (path / "model.safetensors").is_file()
 
 
 def open_run(argument: str) -> RunDirectory:
@@ -55,6 +57,9 @@ def open_model(argument: str) -> Model:
     if path.suffix.lower() in PICKLED:
         fix = f"convert it once: residua convert {harmless(argument)} --network NAME"
         raise Refused("a pickled file is a program, and is not opened here", str(path), fix)
+    if (path / "model.safetensors").is_file():
+        fix = f"convert it once: residua convert {harmless(argument)}"
+        raise Refused("these weights are under the names of others", str(path), fix)
     from residua.checkpoints import open_weights
 
     if not path.is_dir():

@@ -69,7 +69,7 @@ def introduce(job: "Job", terminal: Terminal) -> None:
     data = job.dataset
     images = ", ".join(f"{len(split):,} {role}" for role, split in job.splits.items())
     terminal.say((data.name, EMPHASIS), f"  {len(data.classes)} classes; images: {images}")
-    for note in data.notes:
+    for note in (*data.notes, *job.notes):
         terminal.say("  ", note)
     weights = sum(weight.numel() for weight in job.task.network.parameters())
     network = job.task.network.name

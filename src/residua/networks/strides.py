@@ -8,8 +8,8 @@ Where it is trained here, `resnet50` is v1; where it names weights of others, it
 
 from residua.errors import Refused
 from residua.networks import NETWORKS, parse
+from residua.networks.elsewhere import STYLES
 from residua.networks.naming import meaning, split
-from residua.networks.renaming import has
 
 
 def agree(asked: str, said: str) -> bool:
@@ -35,12 +35,12 @@ def strided(name: str, style: str, source: str) -> tuple[str, list[str]]:
     Raises:
         Refused: its code has both.
     """
-    later = f"{name}-v1.5"
-    if not leaves_stride_open(name) or not has(style, later):
+    if not leaves_stride_open(name):
         return name, []
-    if parse(later) == parse(name):
+    later, known = f"{name}-v1.5", strides(name, style)
+    if not known or parse(later) == parse(name):
         return name, []
-    if has(style, name):
+    if len(known) > 1:
         fix = f"give the folder with its config.json, or --network {name}-v1 or {later}"
         what = f"{style} has {name} with either stride, and tensors cannot tell which"
         raise Refused(what, source, fix)
@@ -48,3 +48,10 @@ def strided(name: str, style: str, source: str) -> tuple[str, list[str]]:
         f"tensors cannot tell which convolution strides; in {style}'s code it is the 3x3, so this "
         f"is {later}: give --network {name}-v1 where it is the first 1x1"
     ]
+
+
+def strides(name: str, style: str) -> set[str]:
+    """Where the bottlenecks of a project's networks of the same family and depth stride."""
+    family, depth, _ = parse(name)
+    rows = [parse(ours) for ours in STYLES[style].networks if "{" not in ours]
+    return {row[2]["stride"] for row in rows if row[:2] == (family, depth)}

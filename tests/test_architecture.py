@@ -25,15 +25,17 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "containers",
         "theme",
         "words",
-        "calibration",
+        "intervals",
         "durable",
         "environment",
         "events",
         "interrupt",
     ),
+    ("abstention", "calibration", "comparisons", "labels", "temperature"),
     ("images", "networks", "augment", "distributed", "plots", "recipes"),
     ("datasets", "settings", "optimizers", "schedule", "execution", "checkpoints", "runs"),
-    ("batches", "protocols"),
+    ("batches", "protocols", "declared"),
+    ("published",),
     ("evaluate", "learner"),
     ("steps", "predictor"),
     ("training",),
@@ -49,8 +51,12 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 # Rooms beside the stairs, which read what a run left behind: they may import these and no other,
 # and only those who ask for a report may import them.
 ASKS = ("workflow", "api", "commands")
-READS = ("errors", "images", "plots", "runs", "theme", "words", "calibration")
+READS = (
+    *("errors", "images", "plots", "runs", "theme", "words"),
+    *("abstention", "calibration", "comparisons", "intervals", "labels", "temperature"),
+)
 SIDE_ROOMS: dict[str, tuple[str, ...]] = {
+    "drawing": ("errors", "networks", "theme", "words"),  # of networks, what loads no torch
     "report": READS,
     "viewer": (*READS, "report"),
 }
@@ -61,13 +67,18 @@ STRANGERS = ("studies",)
 # Importing these leaves torch alone: a command line answers at once, a report needs no torch.
 WITHOUT_TORCH = (
     "residua",
+    "residua.abstention",
+    "residua.comparisons",
+    "residua.drawing",
     "residua.errors",
     "residua.images",
+    "residua.labels",
     "residua.plots",
     "residua.recipes",
     "residua.report",
     "residua.runs",
     "residua.settings",
+    "residua.temperature",
 )
 FILE_LINES, FUNCTION_LINES = 350, 60
 JUNK_DRAWERS = {"common", "helper", "helpers", "misc", "util", "utils"}

@@ -12,16 +12,17 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from figures import texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
 from residua import plots
-from residua.calibration import calibration
 from residua.errors import Refused
 from residua.plots import printable
+from residua.plots.frame import MARK
+from residua.plots.pictures import COLUMNS, TILE
 from residua.theme import INKS
 
 HOSTILE = (
@@ -46,12 +47,6 @@ def rows(epochs: int, drop: int | None = None) -> list[dict[str, Any]]:
         made.append({"split": "train", "epoch": epoch, "error": error, "learning_rate": rate})
         made.append({"split": "validation", "epoch": epoch, "error": error + 0.1})
     return made
-
-
-def texts(figure: Figure) -> str:
-    """All text of a figure's SVG, which must be well-formed."""
-    root = ET.fromstring(plots.render(figure, "svg"))
-    return "\n".join(root.itertext())
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -225,9 +220,9 @@ def test_a_small_picture_is_scaled_by_a_whole_number_pixel_by_pixel() -> None:
     sheet = plots.render(plots.worst(pictures, ["a"] * 5), "png")
     shown = np.asarray(Image.open(io.BytesIO(sheet)).convert("RGB"))
     for index, picture in enumerate(pictures[:4]):
-        scale = plots.TILE // max(picture.shape)
-        row, column = divmod(index, plots.COLUMNS)
-        left, top = column * (plots.TILE + 24), 76 + row * (plots.TILE + 76 + 24)
+        scale = TILE // max(picture.shape)
+        row, column = divmod(index, COLUMNS)
+        left, top = column * (TILE + 24), 76 + row * (TILE + 76 + 24)
         large = picture.repeat(scale, 0).repeat(scale, 1)
         part = shown[top : top + large.shape[0], left : left + large.shape[1]]
         np.testing.assert_array_equal(part, large)
@@ -240,38 +235,9 @@ def test_worst_needs_a_title_for_each_picture() -> None:
 
 
 def test_the_title_of_a_mistake() -> None:
-    plain = plots.mistake("cat", "dog", 0.984).replace(plots.MARK, "")
+    plain = plots.mistake("cat", "dog", 0.984).replace(MARK, "")
     assert plain == "cat \N{RIGHTWARDS ARROW} dog 0.98"
     assert plots.mistake("pit bull terrier", "bull terrier", 1).count("\n") == 1
-
-
-def test_calibration_error_of_scores_that_are_known() -> None:
-    # 10 answers at 0.9 of which 5 are right, 10 at 0.5 of which 5 are right: 0.5 * 0.4 + 0.5 * 0
-    sure = [0.9] * 10 + [0.5] * 10
-    right = ([True] * 5 + [False] * 5) * 2
-    assert calibration(sure, right).error == pytest.approx(0.2)
-    assert calibration([], []).error == 0
-    with pytest.raises(Refused, match="one row each"):
-        calibration([0.5], [True, False])
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
-def test_calibration_keeps_every_image_and_bounds_the_error(
-    pairs: list[tuple[float, bool]],
-) -> None:
-    sure, right = map(np.array, zip(*pairs, strict=True))
-    result = calibration(sure, right)
-    assert result.images.sum() == len(pairs)
-    assert result.images @ result.accuracy == pytest.approx(right.sum())
-    # Bins average: the error is at least the overall distance, and at most the mean distance.
-    assert result.error >= abs(sure.mean() - right.mean()) - 1e-9
-    assert result.error <= np.abs(sure - right).mean() + 1e-9
-
-
-def test_reliability_names_its_error() -> None:
-    written = texts(plots.reliability([0.9] * 10, [True] * 5 + [False] * 5))
-    assert "calibration error 40.0 %" in written
-    assert "score of the predicted class" in texts(plots.reliability([], [], "dark"))
 
 
 def test_save_writes_both_themes_and_the_data(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ def rows() -> list[tuple[str, str, str]]:
     weights, run = published["measured"], trained["measured"]["runs"][0]
     demo, test = load("make-demo")["measured"], load("make-test")["measured"]
     low, high = run["interval"]
+    parity = load("parity")["measured"]["networks"]
+    farthest = max(parity, key=lambda each: each["difference"])
+    short = load("finetune")["measured"]["tables"][0]
+    tuned, scratch = (short["test_error"][way] for way in ("fine-tuning", "scratch, the rate"))
     return [
         (
             "ResNet-20 weights published by others, CIFAR-10 test error, single view",
@@ -47,6 +51,23 @@ def rows() -> list[tuple[str, str, str]]:
             "(the paper's, after 64k iterations: 8.75 %)",
             f"{percent(run['error'])} ({percent(low)} to {percent(high)}), one seed",
             "cifar10-resnet20-cifar-15m",
+        ),
+        (
+            f"Networks with the weights of torchvision, timm and transformers: {len(parity)}; "
+            "largest difference of a logit",
+            f"{farthest['difference']:.1e} ({farthest['ours']}); "
+            + ("bits the same" if all(each["identical"] for each in parity) else "OTHER BITS")
+            + " there and back",
+            "parity",
+        ),
+        (
+            f"Those ResNet-20 weights tuned on 300 digits for {short['steps']} steps; from scratch",
+            "; ".join(
+                f"{100 * each['mean']:.1f} ± {100 * each['deviation']:.1f} %"
+                for each in (tuned, scratch)
+            )
+            + f", {len(tuned['each'])} seeds",
+            "finetune",
         ),
         (
             "Killed with signal 9 at random moments and resumed each time",

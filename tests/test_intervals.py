@@ -133,7 +133,7 @@ def test_the_simulation_that_is_published_still_says_so() -> None:
     assert all(row["broken"] <= 0.12 for row in found["threshold"])
 
 
-def test_published_coverage_is_what_the_issue_asks() -> None:
+def test_published_coverage_is_that_of_95_percent_intervals() -> None:
     """95 % intervals hold the truth in 94 to 96 % of 10,000 draws wherever counts are not small."""
     found = json.loads((ROOT / "results" / "intervals.json").read_text())["measured"]
     assert found["draws"] == 10_000

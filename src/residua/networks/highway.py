@@ -14,6 +14,7 @@ from typing import NamedTuple
 from torch import nn
 
 from residua.errors import Refused
+from residua.networks.naming import no_such_depth
 from residua.networks.network import Head, Network, Size, named
 from residua.networks.residual import Gated
 from residua.networks.shortcuts import Gate
@@ -120,12 +121,8 @@ def convolutional(name: str, size: Size, options: Mapping[str, str]) -> Network:
         Refused: the paper has no such depth.
     """
     if size.depth not in CIFAR:
-        nearest = min(CIFAR, key=lambda known: abs(known - size.depth))
-        raise Refused(
-            f"there is no {size.depth}-layer convolutional network in the paper",
-            where=f"network {name}",
-            fix=f"choose a depth of {', '.join(map(str, CIFAR))}; nearest is {nearest}",
-        )
+        what = "convolutional network in the paper"
+        raise no_such_depth(name, what, size.depth, CIFAR)
     layout, dropout = CIFAR[size.depth], float(options.get("dropout", 0.2))
     head = named(
         pool=nn.AdaptiveAvgPool2d(1),

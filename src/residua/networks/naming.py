@@ -5,7 +5,7 @@ such a value, 3x3, or by a name that the field has for it, v1.5.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -133,6 +133,16 @@ def meaning(part: str, options: Options) -> Mapping[str, str]:
         if value.lower() == part.lower() and isinstance(known, Choice)
     }
     return found if len(found) == 1 else {}
+
+
+def no_such_depth(name: str, what: str, depth: int, known: Collection[int]) -> Refused:
+    """What to raise for a depth that a paper's table lacks."""
+    nearest = min(known, key=lambda other: abs(other - depth))
+    return Refused(
+        f"there is no {depth}-layer {what}",
+        where=f"network {name}",
+        fix=f"choose a depth of {', '.join(map(str, known))}; nearest is {nearest}",
+    )
 
 
 def written(stem: str, values: Mapping[str, str], options: Options) -> str:

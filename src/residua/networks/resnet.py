@@ -11,6 +11,7 @@ from functools import partial
 from torch import nn
 
 from residua.errors import Refused
+from residua.networks.naming import no_such_depth
 from residua.networks.network import Head, Network, Size, named
 from residua.networks.residual import (
     JOINS,
@@ -49,13 +50,8 @@ def imagenet(join: str, name: str, size: Size, options: Mapping[str, str]) -> Ne
     """
     depth, classes, channels = size
     if depth not in IMAGENET_BLOCKS:
-        nearest = min(IMAGENET_BLOCKS, key=lambda known: abs(known - depth))
-        raise Refused(
-            f"there is no {depth}-layer network in the paper's table 1",
-            where=f"network {name}",
-            fix=f"choose a depth of {', '.join(map(str, IMAGENET_BLOCKS))}; nearest is {nearest}; "
-            "names that end in -cifar are networks for small images",
-        )
+        what = "network in the paper's table 1; names for small images end in -cifar"
+        raise no_such_depth(name, what, depth, IMAGENET_BLOCKS)
     branch = imagenet_branch(name, depth, options)
     widths = [(64 if depth < 50 else 256) * 2**stage for stage in range(4)]
     sizes = list(zip(widths, IMAGENET_BLOCKS[depth], strict=True))

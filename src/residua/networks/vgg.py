@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import nn
 
-from residua.errors import Refused
+from residua.networks.naming import no_such_depth
 from residua.networks.network import Network, Size, fully_connected, named
 
 CONVOLUTIONS = {
@@ -32,12 +32,7 @@ def vgg(name: str, size: Size, options: Mapping[str, str]) -> Network:
         Refused: the table has no such depth.
     """
     if size.depth not in CONVOLUTIONS:
-        nearest = min(CONVOLUTIONS, key=lambda known: abs(known - size.depth))
-        raise Refused(
-            f"there is no {size.depth}-layer network in the paper's table 1",
-            where=f"network {name}",
-            fix=f"choose a depth of {', '.join(map(str, CONVOLUTIONS))}; nearest is {nearest}",
-        )
+        raise no_such_depth(name, "network in the paper's table 1", size.depth, CONVOLUTIONS)
     features, c = nn.Sequential(), size.channels
     for stage, (count, d) in enumerate(zip(CONVOLUTIONS[size.depth], WIDTHS, strict=True), 1):
         layers = dict(convolutions(c, d, count, options["norm"] == "batch"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import mixed, plant
+from faults import encoded, mixed, photo, place, plant
 
 Call = Callable[..., Any]
 
@@ -43,6 +43,29 @@ def test_long_lists_are_cut_unless_all_are_asked_for(tmp_path: Path, residua: Ca
     assert answer.out.count("empty-") == 5
     assert "and 12 more" in answer.out
     assert residua("check", "pets", "--all").out.count("empty-") == 17
+
+
+def test_changed_copies_are_told_and_long_notes_cut(tmp_path: Path, residua: Call) -> None:
+    root = tmp_path / "pets"
+    mixed(root)
+    picture = photo(80, 80, 999)
+    names = [f"{role}/cat/copy-{quality}.jpg" for role in ("train", "test") for quality in (70, 90)]
+    for name, quality in zip(names, (70, 90, 75, 85), strict=True):
+        place(root, name, encoded(picture, "JPEG", quality=quality))
+    answer = residua("check", "pets")
+    assert answer.code == 0
+    assert "held-out images of which another split has a changed copy: 2" in answer.out
+    assert "images that are a changed copy of an earlier one of their split: 2" in answer.out
+    rows = {p["kind"]: p for p in residua("check", "pets", "--json").json["problems"]}
+    leak = rows["near-leak"]
+    assert leak["items"] == names[2:]
+    pairs = "like train/cat/copy-70.jpg (re-encoded); like train/cat/copy-90.jpg (re-encoded)"
+    assert leak["notes"] == [pairs, pairs]
+    for index in range(6):
+        copy = encoded(picture, "JPEG", quality=60 + index)
+        place(root, f"train/cat/many-{index}.jpg", copy)
+    assert " ..." in residua("check", "pets").out
+    assert " ..." not in residua("check", "pets", "--all").out
 
 
 def test_sound_data(residua: Call) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from residua.datasets.inspect import Inspection, Problem
 
 ITEMS = 5  # printed of each problem, unless all are asked for
+NOTE = 100  # characters printed of a note on an item, unless all are asked for
 
 
 def check(
@@ -81,7 +82,8 @@ def tell_problems(problems: "list[Problem]", all: bool, terminal: Terminal) -> N
         shown = problem.items if all else problem.items[:ITEMS]
         width = max(len(harmless(item)) for item in shown)
         for item, note in zip(shown, problem.notes, strict=False):
-            terminal.tell(f"  {harmless(item):<{width}}  ", (note, QUIET))
+            brief = note if all or len(note) <= NOTE else note[:NOTE] + " ..."
+            terminal.tell(f"  {harmless(item):<{width}}  ", (brief, QUIET))
         if len(shown) < len(problem.items):
             terminal.tell((f"  and {len(problem.items) - len(shown):,} more (--all)", QUIET))
         terminal.tell(("  fix: ", QUIET), problem.fix)

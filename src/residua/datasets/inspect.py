@@ -1,8 +1,9 @@
 """Everything wrong with a data set, in one list, before any training.
 
-Each image is read once. Of its pixels only a digest is kept, so memory grows with the number of
-names and not with the pixels. Images are the same when their decoded pixels are: one picture
-stored as PNG and as BMP is found, a resized or recompressed copy is not.
+Each image is read once. Of its pixels only a digest and a sketch are kept, about 1.5 KB, so memory
+grows with the number of images and not with their size. Images are the same when their decoded
+pixels are, as of one picture stored as PNG and as BMP; `duplicates` finds copies that were resized,
+recompressed, mirrored, slightly cropped or made brighter.
 
 An error means that training would stop or learn from nothing; a warning is for a person to judge.
 """
@@ -15,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from residua.datasets.dataset import ROLES, Dataset, content_of
+from residua.datasets.duplicates import copies, gallery
 from residua.datasets.looks import Look, looks
 
 Severity = Literal["error", "warning"]
@@ -60,6 +62,11 @@ KINDS: dict[tuple[str, Severity], tuple[str, str]] = {
         "held-out images that are also in another split",
         "remove them from the held-out split: they make its error look smaller than it is",
     ),
+    ("near-leak", "warning"): (
+        "held-out images of which another split has a changed copy",
+        "look at them, and remove true copies from the held-out split: they make its error look "
+        "smaller than it is",
+    ),
     ("conflict", "warning"): (
         "images with the same pixels as an image of another class",
         "decide which label is right and remove the other copy",
@@ -67,6 +74,10 @@ KINDS: dict[tuple[str, Severity], tuple[str, str]] = {
     ("duplicate", "warning"): (
         "images with the same pixels as an earlier one of their class and split",
         "keep one of each",
+    ),
+    ("near-duplicate", "warning"): (
+        "images that are a changed copy of an earlier one of their split",
+        "look at them, and keep one of each",
     ),
     ("constant", "warning"): (
         "images of a single color",
@@ -155,7 +166,12 @@ def inspect(dataset: Dataset, workers: int = 1, progress: Progress | None = None
                 progress(len(samples), sum(counts.values()))
     whole = [sample for sample in samples if sample.look.digest]
     rows = {}
-    for found in (_faults(samples), _same_pixels(whole), _classes(whole, dataset)):
+    for found in (
+        _faults(samples),
+        _same_pixels(whole),
+        _near_pixels(whole),
+        _classes(whole, dataset),
+    ):
         rows.update(found)
     shapes = Counter(sample.look.size for sample in whole)
     complete = len(whole) == len(samples)
@@ -192,7 +208,7 @@ def recommend(shapes: Counter[tuple[int, int]]) -> tuple[int, str, str]:
 def _samples(dataset: Dataset, role: str, workers: int) -> Iterator[Sample]:
     split = dataset.splits[role]
     labels = split.labels.tolist()
-    for index, look in enumerate(looks(split, workers)):
+    for index, look in enumerate(looks(split, workers, sketched=True)):
         name = split.name(index) if split.names is not None else f"{role}/{index}"
         yield Sample(role, name, dataset.classes[labels[index]], look)
 
@@ -236,6 +252,28 @@ def _same_pixels(samples: Iterable[Sample]) -> Rows:
             earlier = seen.setdefault((sample.role, sample.label), sample)
             if earlier is not sample:
                 rows["duplicate", "warning"].append((sample.name, f"same as {earlier.name}"))
+    return rows
+
+
+def _near_pixels(samples: Iterable[Sample]) -> Rows:
+    """Copies that are not equal, with all that they are copies of; the later one is listed.
+
+    Of images with equal pixels in one split the first stands for all.
+    """
+    distinct: dict[tuple[str, bytes], Sample] = {}
+    for sample in samples:
+        distinct.setdefault((sample.role, sample.look.digest), sample)
+    firsts = list(distinct.values())
+    notes: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for pair in copies(gallery(sample.look for sample in firsts)):
+        earlier, later = firsts[pair.first], firsts[pair.second]
+        kind = "near-duplicate" if earlier.role == later.role else "near-leak"
+        label = "" if earlier.label == later.label else f", {earlier.label} there"
+        change = ", ".join(pair.changes) or "re-encoded"
+        notes[pair.second, kind].append(f"like {earlier.name} ({change}{label})")
+    rows: Rows = defaultdict(list)
+    for (index, kind), found in sorted(notes.items()):
+        rows[kind, "warning"].append((firsts[index].name, "; ".join(found)))
     return rows
 
 

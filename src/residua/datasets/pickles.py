@@ -9,6 +9,7 @@ as a call of os.system, is refused before anything is built.
 import io
 import pickle
 import pickletools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,10 @@ def read(data: bytes, where: str) -> dict[str, Any]:
     if len(data) > SIZE_LIMIT:
         raise BadData(f"the pickle has {len(data):,} bytes, more than CIFAR has", where, FIX)
     try:
-        _check(data)
-        built = _Reader(io.BytesIO(data), encoding="bytes").load()
+        with warnings.catch_warnings():  # of escapes that no text has: what is wrong is told below
+            warnings.simplefilter("ignore", DeprecationWarning)
+            _check(data)
+            built = _Reader(io.BytesIO(data), encoding="bytes").load()
         if not isinstance(built, dict):
             raise pickle.UnpicklingError(f"a dictionary was expected, not {type(built).__name__}")
         return {_text(key): _plain(value) for key, value in built.items()}

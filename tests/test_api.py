@@ -15,6 +15,7 @@ from residua import images
 from residua.errors import BadData, Refused
 from residua.events import Advance
 from residua.predictor import Prediction
+from residua.protocols import Protocol
 from residua.workflow import begin, follow
 
 SHORT = {**tiny.SETTINGS, "epochs": 1, "batch": 8, "size": 12}
@@ -85,6 +86,21 @@ def test_a_run_is_evaluated_on_its_own_test_images(run: rs.Run, colors: Path) ->
         assert tested.interval[0] <= tested.error <= tested.interval[1]
         assert tested.confusion.sum() == tested.total
     assert len(run.info["test_reads"]) == 1  # asking in Python writes nothing
+
+
+def test_a_run_is_asked_in_other_ways(run: rs.Run) -> None:
+    single = run.evaluate()
+    crops = run.evaluate(protocol="ten-crop", average="logits")
+    dense = run.evaluate(protocol="multi-scale", scales=[12, 18], mirror=False)
+    assert crops.protocol == Protocol("ten-crop", "logits")
+    assert dense.protocol == Protocol("multi-scale", scales=(12, 18), mirror=False)
+    for tested in (crops, dense):
+        assert tested.names == single.names and tested.weights == single.weights
+        assert not np.allclose(tested.scores, single.scores, atol=1e-3)
+    with pytest.raises(Refused, match='did you mean "ten-crop"'):
+        run.evaluate(protocol="tencrop")
+    with pytest.raises(Refused, match="no place to look"):
+        run.evaluate(protocol="multi-scale", scales=[8])
 
 
 def test_a_data_set_keeps_the_split_that_it_was_loaded_with(colors: Path, tmp_path: Path) -> None:

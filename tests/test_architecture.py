@@ -35,12 +35,12 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("images", "networks", "augment", "distributed", "plots", "recipes"),
     ("datasets", "settings", "optimizers", "schedule", "execution", "checkpoints", "runs"),
     ("batches", "protocols", "declared"),
-    ("published",),
+    ("published", "scoring"),
     ("evaluate", "learner"),
     ("steps", "predictor"),
-    ("training",),
+    ("training", "testing", "costs"),
     ("prepare",),
-    ("workflow",),
+    ("workflow", "selection"),
     ("sweeps", "export", "serving", "audit"),
     ("studies",),
     ("claims",),
@@ -54,6 +54,7 @@ ASKS = ("workflow", "api", "commands")
 READS = (
     *("errors", "images", "plots", "runs", "theme", "words"),
     *("abstention", "calibration", "comparisons", "intervals", "labels", "temperature"),
+    *("evaluate", "protocols"),
 )
 SIDE_ROOMS: dict[str, tuple[str, ...]] = {
     "drawing": ("errors", "networks", "theme", "words"),  # of networks, what loads no torch

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from residua import augment, datasets
-from residua.batches import Batch, evaluation, steps_per_epoch, training
+from residua.batches import Batch, evaluation, shown, steps_per_epoch, training
 from residua.datasets.dataset import Split
 from residua.datasets.memory import in_memory
 from residua.errors import BadData, OutOfResources
@@ -168,6 +169,31 @@ def test_a_file_that_breaks_is_named_with_all_parts_of_the_error(
         list(evaluation(files, Preprocessing(7), 4, CPU, workers))
     assert bad.value.where == str(files.images[4])
     assert bad.value.fix
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pictures_are_shown_in_order_as_each_asks_and_errors_are_among_them(
+    files: Split, workers: int
+) -> None:
+    assert isinstance(files.images, tuple)
+    files.images[4].write_bytes(b"<html>")
+    shows = [lambda pixels: [pixels], lambda pixels: [pixels[:3], pixels[:, ::-1]]]
+    seen = list(shown(files, shows, 5, workers))
+    assert {len(pictures) for pictures, _ in seen[:-1]} == {5}
+    assert np.concatenate([positions for _, positions in seen]).tolist() == list(range(len(files)))
+    pictures = [picture for chunk, _ in seen for picture in chunk]
+    for index, picture in enumerate(pictures):
+        if isinstance(picture, BadData):
+            assert index == 4 and picture.where == str(files.images[4]) and picture.fix
+            continue
+        pixels, ((whole,), (top, mirrored)) = files.pixels(index), picture
+        assert np.array_equal(whole, pixels) and np.array_equal(top, pixels[:3])
+        assert np.array_equal(mirrored, np.flip(pixels, 1))
+    assert sum(isinstance(picture, BadData) for picture in pictures) == 1
+
+
+def test_a_split_without_images_shows_nothing() -> None:
+    assert [pictures for pictures, _ in shown(noise(0), [], 5)] in ([], [[]])
 
 
 def test_a_killed_worker_ends_the_work_with_a_way_on(files: Split) -> None:

@@ -1,49 +1,40 @@
 """Errors counted over every image once, and every number that follows from them."""
 
+import hashlib
 import json
 import math
+import pickle
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_batches import CPU, noise
-from torch import Tensor
 
-from residua import datasets, networks
-from residua.batches import evaluation
+from residua import datasets, networks, testing
+from residua.checkpoints import Weights
 from residua.errors import BadData
-from residua.evaluate import Evaluation, score, wilson
+from residua.evaluate import NOTHING, Evaluation, read, read_numbers, sealed, write
+from residua.execution import execution
 from residua.images import Preprocessing
+from residua.intervals import wilson
 from residua.networks.unpickle import read_pickled
 from residua.networks.weights import to_ours
-from residua.protocols import PROTOCOLS
-
-
-def closed_form(wrong: int, total: int) -> tuple[float, float]:
-    """Wilson 1927: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)."""
-    z, p = 1.959963984540054, wrong / total
-    middle = p + z * z / (2 * total)
-    half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    return (middle - half) / (1 + z * z / total), (middle + half) / (1 + z * z / total)
-
-
-@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_intervals_are_wilsons(counts: tuple[int, int]) -> None:
-    assert wilson(*counts) == pytest.approx(closed_form(*counts), abs=1e-9)
-    low, high = wilson(*counts)
-    assert 0 <= low <= counts[0] / counts[1] <= high <= 1
+from residua.protocols import Protocol
+from residua.recipes import Recipe
 
 
 def evaluated(scores: Any, labels: Any, classes: tuple[str, ...] = ("a", "b", "c")) -> Evaluation:
     scores = np.asarray(scores, np.float32)
     names = tuple(f"image {index}" for index in range(len(labels)))
+    readable = np.ones(len(labels), np.bool_)
     return Evaluation(
-        "single", "test", classes, names, np.asarray(labels), scores, "data", "weights", 1.23456
-    )
+        Protocol(), "test", classes, names, np.asarray(labels, np.int64), scores, readable, "data",
+        ("weights",), 1.235,
+    )  # fmt: skip
 
 
 BY_HAND = evaluated(
@@ -153,39 +144,242 @@ def test_the_order_of_images_does_not_matter(tested: Evaluation, seed: int) -> N
     assert one == two
 
 
-def linear(images: Tensor) -> Tensor:
-    """Logits that are plain sums, so that their order is exact."""
-    return images.mean((2, 3)) * 20
+@settings(max_examples=40)
+@given(evaluations(), st.data())
+def test_unreadable_images_are_wrong_and_have_no_answer(
+    tested: Evaluation, data: st.DataObject
+) -> None:
+    bad = np.array(data.draw(st.lists(st.booleans(), min_size=tested.total, max_size=tested.total)))
+    scores = np.where(bad[:, None], np.float32(0), tested.scores)
+    found = replace(tested, scores=scores, readable=~bad)
+    assert found.wrong == (bad | ~tested.right).sum() and found.total == tested.total
+    assert found.top5_error == pytest.approx(np.mean(bad | (tested.ranks >= 5)))
+    assert not found.right[bad].any() and (found.predictions[bad] == NOTHING).all()
+    assert found.confusion.sum() == (~bad).sum()
+    assert sum(row["wrong"] for row in found.per_class()) == found.wrong
+    for row, unreadable in zip(found.rows(), bad, strict=True):
+        assert (row["prediction"] == row["score"] == row["loss"] == row["top5"] == "") == unreadable
+    if not bad.all():
+        numbers, left = found.to_dict(), found.without(np.flatnonzero(bad)).to_dict()
+        json.dumps(numbers, allow_nan=False)
+        for key in ("loss", "calibration_error", "confusion"):
+            assert numbers[key] == left[key]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_protocols_scores_are_probabilities(protocol: str) -> None:
-    batches = evaluation(noise(12), Preprocessing(6), 5, CPU)
-    scores, labels = score(linear, batches, protocol)
-    assert scores.shape == (12, 3) and scores.dtype == np.float32
-    assert scores.sum(1) == pytest.approx(1, abs=1e-6)
-    assert labels.tolist() == noise(12).labels.tolist()
+def test_without_leaves_the_others_as_they_were() -> None:
+    left = BY_HAND.without(np.array([2, 0]))
+    assert left.names == ("image 1", "image 3", "image 4")
+    assert left.predictions.tolist() == [1, 2, 0] and left.labels.tolist() == [1, 2, 1]
+    assert BY_HAND.total == 5 and BY_HAND.predictions.tolist() == [0, 1, 1, 2, 0]
 
 
-def test_the_batch_size_changes_no_count() -> None:
-    network = networks.build("resnet8-cifar", 3).eval()
-    split, look = noise(50, 8), Preprocessing(8)
-    with torch.inference_mode():
-        found = [
-            score(network, evaluation(split, look, batch, CPU), "single") for batch in (1, 7, 50)
-        ]
-    for scores, labels in found:
-        assert np.allclose(scores, found[0][0], atol=1e-5)
-        assert (scores.argmax(1) == found[0][0].argmax(1)).all()
-        assert (labels == found[0][1]).all()
+def test_answers_are_by_name() -> None:
+    found = replace(BY_HAND, readable=np.array([True, True, True, True, False]))
+    answers = found.answers("A")
+    assert answers.network == "A" and tuple(answers.images) == BY_HAND.names
+    assert answers.labels == ["a", "b", "a", "c", "b"]
+    assert answers.predictions[:4] == ["a", "b", "b", "c"]
+    assert answers.right.tolist() == [True, True, False, True, False]
 
 
-def test_scores_that_are_not_numbers_and_no_images_are_errors() -> None:
-    batches = list(evaluation(noise(4), Preprocessing(6), 2, CPU))
-    with pytest.raises(BadData, match="not numbers"):
-        score(lambda images: linear(images) * math.nan, batches, "single")
-    with pytest.raises(BadData, match="no images"):
-        score(linear, [], "single")
+def test_a_class_named_unreadable_is_not_guessed_by_failing() -> None:
+    found = evaluated([[0, 0], [1, 0]], [1, 1], ("cat", "unreadable"))
+    found = replace(found, readable=np.array([False, True]))
+    assert found.answers("A").right.tolist() == found.right.tolist() == [False, False]
+
+
+# On disk.
+
+
+ODD = ("ü.png", "a b/c,d.png", "\udce9.png", "line\nbreak", " ", "'\"\\", "日本", "x" * 300)
+
+
+@settings(max_examples=15)
+@given(evaluations())
+def test_what_is_written_is_read_again(tmp_path_factory: Any, tested: Evaluation) -> None:
+    folder = tmp_path_factory.mktemp("run") / "evaluations"
+    path = write(tested, folder, {"leaked": {"exact": 1}})
+    assert path == folder / "single.json"
+    assert {each.name for each in folder.iterdir()} == {"single.json", "single.npz"}
+    again, numbers = read(path), read_numbers(path)
+    for name in ("labels", "scores", "readable", "predictions"):
+        assert np.array_equal(getattr(again, name), getattr(tested, name)), name
+        assert getattr(again, name).dtype == getattr(tested, name).dtype, name
+    for name in ("protocol", "split", "classes", "names", "data", "weights", "skipped"):
+        assert getattr(again, name) == getattr(tested, name), name
+    recomputed = json.loads(json.dumps(again.to_dict()))
+    assert recomputed == {key: numbers[key] for key in recomputed}
+    assert numbers["leaked"] == {"exact": 1} and numbers["versions"]["torch"]
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [Protocol("ten-crop", "logits"), Protocol("multi-scale", scales=(32, 40), mirror=False)],
+)
+def test_each_protocol_has_files_of_its_own(tmp_path: Path, protocol: Protocol) -> None:
+    one, other = (
+        write(BY_HAND, tmp_path, {}),
+        write(replace(BY_HAND, protocol=protocol), tmp_path, {}),
+    )
+    assert other.name == f"{protocol.slug}.json" and one != other
+    assert read(other).protocol == protocol and read(one).protocol == Protocol()
+
+
+def test_names_of_images_and_classes_of_any_characters_survive(tmp_path: Path) -> None:
+    count = len(ODD)
+    tested = evaluated(np.eye(count), range(count), tuple(f"{name} class" for name in ODD))
+    tested = replace(tested, names=ODD, skipped=ODD, weights=("one", "other"))
+    again = read(write(tested, tmp_path, {}))
+    assert again.names == again.skipped == ODD and again.classes == tested.classes
+    assert again.weights == ("one", "other")
+
+
+def test_the_same_evaluation_is_the_same_bytes(tmp_path: Path) -> None:
+    first = [path.read_bytes() for path in files_of(write(BY_HAND, tmp_path, {}))]
+    assert [path.read_bytes() for path in files_of(write(BY_HAND, tmp_path, {}))] == first
+
+
+def files_of(path: Path) -> tuple[Path, Path]:
+    return path, path.with_suffix(".npz")
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(BadData) as bad:
+        read(path)
+    assert str(path.with_suffix("")) in bad.value.where and bad.value.fix
+    assert "\n" not in bad.value.what
+    return bad.value.what
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_every_changed_byte_is_found(tmp_path: Path, which: int) -> None:
+    path = write(BY_HAND, tmp_path, {})
+    target = files_of(path)[which]
+    sound = target.read_bytes()
+    for place in range(0, len(sound), 23):
+        target.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+        complaint(path)
+    for cut in (0, 1, len(sound) // 2, len(sound) - 1):
+        target.write_bytes(sound[:cut])
+        complaint(path)
+    target.write_bytes(sound + b" ")
+    complaint(path)
+    target.write_bytes(sound)
+    assert read(path).wrong == 2
+
+
+def test_an_edited_number_is_found(tmp_path: Path) -> None:
+    path = write(BY_HAND, tmp_path, {})
+    text = path.read_text()
+    assert text.count('"wrong": 2,') == 1
+    path.write_text(text.replace('"wrong": 2,', '"wrong": 1,'))
+    assert "altered" in complaint(path)
+    with pytest.raises(BadData, match="altered") as bad:
+        read_numbers(path)
+    assert str(path) in bad.value.where and bad.value.fix == "evaluate again"
+
+
+def forged(path: Path, **changes: Any) -> None:
+    """Edited numbers under a digest of their own; None takes one away."""
+    numbers = read_numbers(path) | changes
+    kept = {key: value for key, value in numbers.items() if value is not None}
+    path.write_bytes(sealed(kept))
+
+
+def test_numbers_that_do_not_follow_from_the_images_are_found(tmp_path: Path) -> None:
+    path = write(BY_HAND, tmp_path, {})
+    forged(path, wrong=1)
+    assert "2 of 5 wrong" in complaint(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "null", '"x"', "{}", '{"digest": 1}', "\xff", "["])
+def test_files_that_are_no_numbers_are_bad_data(tmp_path: Path, text: str) -> None:
+    path = write(BY_HAND, tmp_path, {})
+    path.write_bytes(text.encode("latin-1"))
+    complaint(path)
+    path.write_bytes(b"[" * 100_000)
+    complaint(path)
+
+
+def test_missing_files_are_bad_data(tmp_path: Path) -> None:
+    path = write(BY_HAND, tmp_path, {})
+    files_of(path)[1].unlink()
+    complaint(path)
+    path.unlink()
+    complaint(path)
+    path.mkdir()
+    complaint(path)
+
+
+FORGERIES: dict[str, Any] = {
+    "images": [None, 3, {}, {"file": "single.npz"}, {"file": "../x", "sha256": ""}, {"file": 3}],
+    "views": [None, 3, {}, {"name": "twin-crop", "scales": []}, {"scales": 3}, {"other": 1}],
+    "weights": [None, 3],
+    "wrong": [None, "2"],
+    "total": [None, 4],
+    "seconds": [None, "x", []],
+    "skipped": [None, 3],
+    "split": [None],
+    "data": [None],
+}
+
+
+@pytest.mark.parametrize("field", FORGERIES)
+def test_forged_numbers_are_bad_data(tmp_path: Path, field: str) -> None:
+    for value in FORGERIES[field]:
+        path = write(BY_HAND, tmp_path, {})
+        forged(path, **{field: value})
+        complaint(path)
+
+
+def columns(**changes: Any) -> bytes:
+    file = BytesIO()
+    arrays = {name: getattr(BY_HAND, name) for name in ("labels", "scores", "readable")}
+    arrays |= {name: np.array(getattr(BY_HAND, name)) for name in ("names", "classes")}
+    kept = {name: value for name, value in (arrays | changes).items() if value is not None}
+    np.savez(file, allow_pickle=True, **kept)
+    return file.getvalue()
+
+
+def plain(array: Any) -> bytes:
+    file = BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+STRANGE_IMAGES = {
+    "empty": b"",
+    "no zip": b"nothing",
+    "a pickle": pickle.dumps([1]),
+    "one array": plain(np.zeros(3)),
+    "no labels": columns(labels=None),
+    "no names": columns(names=None),
+    "objects": columns(labels=np.array([{}] * 5)),
+    "fewer labels": columns(labels=BY_HAND.labels[:4]),
+    "labels of another kind": columns(labels=BY_HAND.labels.astype(np.float64)),
+    "a label too large": columns(labels=np.array([0, 1, 3, 2, 1])),  # wrong as it was before
+    "a label below 0": columns(labels=np.array([0, 1, -1, 2, 1])),
+    "scores of fewer classes": columns(scores=BY_HAND.scores[:, :2]),
+    "flat scores": columns(scores=BY_HAND.scores[:, 0]),
+    "scores that are no numbers": columns(scores=BY_HAND.scores * np.float32(math.nan)),
+    "more names": columns(names=np.array([*BY_HAND.names, "more"])),
+    "one name": columns(names=np.array("name")),
+    "readable as numbers": columns(readable=BY_HAND.readable.astype(np.int64)),
+    "none": columns(
+        names=np.array([], np.str_), labels=BY_HAND.labels[:0], scores=BY_HAND.scores[:0],
+        readable=BY_HAND.readable[:0],
+    ),
+    "a cut zip": columns()[:-30],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", STRANGE_IMAGES)
+def test_forged_images_are_bad_data(tmp_path: Path, kind: str) -> None:
+    path, data = write(BY_HAND, tmp_path, {}), STRANGE_IMAGES[kind]
+    files_of(path)[1].write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    forged(path, images={"file": "single.npz", "sha256": digest})
+    complaint(path)
 
 
 PUBLISHED = Preprocessing(32, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -195,9 +389,8 @@ def test_published_weights_make_exactly_827_errors(shared_data: Path) -> None:
     """A ResNet-20 trained elsewhere, 8.27 % on CIFAR-10's 10,000 test images."""
     network = networks.build("resnet20-cifar", 10).eval()
     given_ = read_pickled(shared_data / "weights" / "cifar-resnet20-option-a.th")
-    network.load_state_dict(to_ours(given_, network))
-    network = network.to(memory_format=torch.channels_last)
-    test = datasets.load(shared_data / "cifar-10-binary.tar.gz").splits["test"]
-    with torch.inference_mode():
-        scores, labels = score(network, evaluation(test, PUBLISHED, 500, CPU), "single")
-    assert (len(labels), int((scores.argmax(1) != labels).sum())) == (10_000, 827)
+    data = datasets.load(shared_data / "cifar-10-binary.tar.gz")
+    weights = Weights(to_ours(given_, network), "resnet20-cifar", data.classes, PUBLISHED)
+    run_on = execution(Recipe(threads=1, device="cpu", precision="fp32"))
+    tested, _ = testing.evaluate([weights], data, "test", run_on)
+    assert (tested.total, tested.wrong) == (10_000, 827)

@@ -522,6 +522,53 @@ def test_a_thin_picture_needs_no_memory() -> None:
         assert Preprocessing(224, fit, 256).view(line).shape == (224, 224, 3)
 
 
+@settings(max_examples=80, deadline=None, database=None)
+@given(
+    st.integers(1, 60), st.integers(1, 60), st.integers(1, 50), st.sampled_from(images.FITS)
+)  # fmt: skip
+def test_the_whole_picture_has_its_side_and_is_its_own_whole(
+    height: int, width: int, side: int, fit: str
+) -> None:
+    preprocessing = Preprocessing(8, fit)
+    whole = preprocessing.whole(photo(height, width, 0), side)
+    assert whole.dtype == np.uint8 and min(whole.shape[:2]) == side
+    if fit != "crop":
+        assert whole.shape == (side, side, 3)
+    else:
+        longest = min(max(height, width), images.LONGEST * min(height, width))
+        assert max(whole.shape[:2]) == round(side * longest / min(height, width))
+        assert (whole.shape[0] - whole.shape[1]) * (height - width) >= 0
+    assert preprocessing.whole(whole, side) is whole
+
+
+def test_the_whole_picture_is_not_cropped() -> None:
+    pixels = photo(40, 60, 1)
+    assert distance(Preprocessing(8).whole(pixels, 20), resize(pixels, 20, 30)) == 0
+    assert distance(Preprocessing(8, "squash").whole(pixels, 20), resize(pixels, 20, 20)) == 0
+    assert distance(Preprocessing(8, "pad").whole(pixels, 20), images.padded(pixels, 20)) == 0
+
+
+@pytest.mark.parametrize("fit", images.FITS)
+def test_the_whole_of_a_square_is_its_view(fit: str) -> None:
+    pixels = photo(40, 40, 1)
+    preprocessing = Preprocessing(24, fit)
+    assert distance(preprocessing.whole(pixels, 24), preprocessing.view(pixels)) == 0
+
+
+def test_of_a_long_picture_only_the_middle_is_shown() -> None:
+    """So that a strip does not fill the memory."""
+    strip = photo(10, 100, 2)
+    expected = resize(strip[:, 30:70], 20, 80)
+    whole = Preprocessing(8).whole(strip, 20)
+    inside = slice(2, -2)  # its ends are resampled with what lies beyond
+    assert whole.shape == expected.shape
+    assert distance(whole[:, inside], expected[:, inside]) == 0
+    turned = Preprocessing(8).whole(strip.transpose(1, 0, 2), 20)
+    assert distance(turned, whole.transpose(1, 0, 2)) <= 1
+    line = photo(1, images.SIDE_LIMIT, 0)
+    assert Preprocessing(224, "crop", 256).whole(line, 640).shape == (640, 2560, 3)
+
+
 # Preprocessing as stored with the weights.
 
 

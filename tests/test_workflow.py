@@ -13,15 +13,17 @@ import pytest
 import tiny
 import torch
 
-from residua import api, datasets, settings, workflow
-from residua.datasets.dataset import Dataset
+from residua import api, datasets, settings, testing
 from residua.errors import BadData, Locked, Refused
+from residua.evaluate import read as read_evaluation
+from residua.evaluate import read_numbers
 from residua.events import Advance
 from residua.execution import execution
 from residua.prepare import prepare
+from residua.protocols import Protocol
 from residua.recipes import Recipe
 from residua.runs import RunDirectory
-from residua.workflow import Finished, follow, matched, reopen
+from residua.workflow import Finished, follow, keep, reopen
 
 
 def test_a_run_directory_is_complete(finished: api.Run) -> None:
@@ -201,32 +203,6 @@ def test_a_folder_whose_name_is_not_unicode_trains(tmp_path: Path) -> None:
     assert run.info()["data"]["source"] == str(source)
 
 
-def three(classes: tuple[str, ...], labels: list[int]) -> Dataset:
-    split = datasets.dataset.Split(
-        torch.zeros(len(labels), 8, 8, 3, dtype=torch.uint8), torch.tensor(labels)
-    )
-    return Dataset("d", "d", classes, {"train": split, "test": split}, "f")
-
-
-def test_labels_are_matched_by_name() -> None:
-    data = three(("cat", "dog", "eel"), [0, 1, 2, 2])
-    order = ("eel", "ant", "dog", "cat")
-    split = matched(data, "test", order)
-    assert [order[k] for k in split.labels] == ["cat", "dog", "eel", "eel"]
-    assert data.splits["test"].labels.tolist() == [0, 1, 2, 2]
-    assert matched(data, "test", data.classes).labels.tolist() == [0, 1, 2, 2]
-
-
-def test_unknown_classes_and_splits_are_refused() -> None:
-    data = three(("cat", "dog", "eel"), [0])
-    with pytest.raises(Refused) as refused:
-        matched(data, "test", ("cat", "dog", "bee"))
-    assert "eel" in refused.value.what and "bee" in refused.value.fix
-    with pytest.raises(Refused) as refused:
-        matched(data, "validation", data.classes)
-    assert refused.value.fix == "it has train, test"
-
-
 def test_a_network_is_tested_alike_whatever_the_order_of_classes(finished: api.Run) -> None:
     data, weights = datasets.load("digits"), finished.weights()
     turned = tuple(reversed(data.classes))
@@ -236,7 +212,7 @@ def test_a_network_is_tested_alike_whatever_the_order_of_classes(finished: api.R
     }
     run_on = execution(Recipe(threads=1))
     one, two = (
-        workflow.evaluate(weights, source, "test", "single", run_on)
+        testing.evaluate([weights], source, "test", run_on)[0]
         for source in (data, replace(data, classes=turned, splits=splits))
     )
     assert one.to_dict() | {"seconds": 0} == two.to_dict() | {"seconds": 0}
@@ -248,9 +224,54 @@ def test_an_evaluation_does_not_depend_on_batches_and_workers(
     finished: api.Run, batch: int, workers: int
 ) -> None:
     run_on, data = execution(Recipe(threads=1)), datasets.load("digits")
-    tested = workflow.evaluate(
-        finished.weights(), data, "test", "single", run_on, workers=workers, batch=batch
-    )
+    asking = testing.Asking(workers=workers, batch=batch)
+    tested, _ = testing.evaluate([finished.weights()], data, "test", run_on, asking)
     stored = json.loads((finished.path / "evaluations" / "single.json").read_text())
     assert tested.to_dict()["confusion"] == stored["confusion"]
     assert (tested.wrong, tested.names[0]) == (stored["wrong"], data.splits["test"].name(0))
+
+
+def test_an_evaluation_is_kept_with_its_images_and_can_be_read_again(finished: api.Run) -> None:
+    data = datasets.load("digits")
+    tested = read_evaluation(finished.path / "evaluations" / "single.json")
+    assert tested.total == 360 and tested.data == data.fingerprint
+    again, _ = testing.evaluate([finished.weights()], data, "test", execution(Recipe(threads=1)))
+    assert (tested.predictions == again.predictions).all() and tested.names == again.names
+
+
+def test_each_reading_of_the_test_images_is_recorded_once_with_its_protocol(
+    tmp_path: Path,
+) -> None:
+    """Other protocols leave the predictions and figures of the single view alone."""
+    source = tiny.folder(tmp_path / "colors", splits=("train", "test"))
+    run = stopped_run(tmp_path / "runs", source)
+    resumed(run)
+    data, weights = datasets.load(source), api.Run(run).weights()
+    before = (run.path / "predictions.csv").read_bytes()
+    for protocol in (Protocol("ten-crop"), Protocol("multi-scale"), Protocol("ten-crop")):
+        asking = testing.Asking(protocol)
+        tested, _ = testing.evaluate(
+            [weights], data, "test", execution(Recipe(threads=1, device="cpu")), asking
+        )
+        keep(tested, run, data, "a look")
+        assert read_evaluation(run.path / "evaluations" / f"{protocol.slug}.json").total == 30
+    reads = run.info()["test_reads"]
+    assert [(read["protocol"], read["why"]) for read in reads] == [
+        ("single", "the end of training"), ("ten-crop", "a look"), ("multi-scale", "a look"),
+    ]  # fmt: skip
+    assert all(read["weights"] == weights.sha256 for read in reads)
+    assert (run.path / "predictions.csv").read_bytes() == before
+
+
+def test_copies_in_the_test_images_are_recorded(tmp_path: Path) -> None:
+    source = tiny.folder(tmp_path / "colors", size=24, splits=("train", "test"))
+    for name in ("red/1.png", "blue/4.png"):
+        (source / "test" / name).write_bytes((source / "train" / name).read_bytes())
+    run = stopped_run(tmp_path / "runs", source)
+    tested = resumed(run).evaluation
+    assert tested is not None
+    numbers = read_numbers(run.path / "evaluations" / "single.json")
+    leaked = numbers["leaked"]
+    assert leaked["images"] == ["test/blue/4.png", "test/red/1.png"] and leaked["exact"] == 2
+    assert leaked["without"]["total"] == 28 and numbers["total"] == 30
+    assert numbers["wrong"] == tested.wrong

@@ -7,7 +7,7 @@ run.evaluate()
 run.predict("cat.jpg")
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from residua import checkpoints, datasets, drawing, networks, workflow
+from residua import checkpoints, datasets, drawing, networks, testing, workflow
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Dataset
 from residua.drawing import Drawing
@@ -27,6 +27,7 @@ from residua.networks.graph import Graph, graph
 from residua.networks.network import Network
 from residua.predictor import Answer, Floats, Prediction, Predictor
 from residua.prepare import prepare
+from residua.protocols import Protocol
 from residua.recipes import Recipe
 from residua.runs import RunDirectory
 
@@ -71,16 +72,23 @@ class Run:
         data: str | Path | Dataset | None = None,
         protocol: str = "single",
         split: str | None = None,
+        *,
+        scales: Sequence[int] = (),
+        average: str = "softmax",
+        mirror: bool = True,
     ) -> Evaluation:
         """Ask the network about every image of a split, or of "all".
 
         By default the test images of the run's own data; all images of data without a test split.
+        The last three are those of `Protocol`.
         """
         info = self.info
         source = info["data"]["source"] if data is None else data
         dataset = datasets.load(source, info["data"]["seed"])  # to find its test images again
-        split = split or workflow.usual_split(dataset, workflow.is_own(self.directory, dataset))
-        return workflow.evaluate(self.weights(), dataset, split, protocol, plain_execution())
+        split = split or testing.usual_split(dataset, workflow.is_own(self.directory, dataset))
+        asking = testing.Asking(Protocol(protocol, average, tuple(scales), mirror))
+        tested, _ = testing.evaluate([self.weights()], dataset, split, plain_execution(), asking)
+        return tested
 
     def predict(self, picture: str | Path | bytes, top: int = 5) -> list[Prediction]:
         """The most likely classes of one picture, a path or the bytes of a file.

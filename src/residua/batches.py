@@ -7,11 +7,12 @@ is the same tensor code, so where images lie and how many workers there are chan
 
 import hashlib
 import signal
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -22,6 +23,8 @@ from residua.images import Preprocessing
 from residua.interrupt import SIGNALS
 from residua.recipes import Recipe
 
+Views = list[Pixels]  # (h, w, 3) each, of one picture
+Show = Callable[[Pixels], Views]
 # Which of an image's random numbers decide what.
 PAD, FLIP, COLOR, BOX = slice(0, 2), 2, slice(3, 6), slice(6, 10)
 NUMBERS = 10
@@ -143,20 +146,62 @@ def gather(
         for indices in chunks:
             yield ready[indices.to(ready.device)].to(device, non_blocking=True), indices
         return
+    for views, indices in zip(loaded(source, chunks, workers, together), chunks, strict=True):
+        yield torch.from_numpy(views).to(device), indices
+
+
+def shown(
+    split: Split, shows: Sequence[Show], chunk: int, workers: int = 0
+) -> Iterator[tuple[list[list[Views] | BadData], NDArray[np.int64]]]:
+    """Yield pictures, `chunk` at a time, as each of `shows` shows them, and their positions.
+
+    Each picture is decoded once. One that cannot be read is yielded as the error that says why.
+    """
+    chunks = list(torch.arange(len(split)).split(chunk))
+    positions = (indices.numpy() for indices in chunks)
+    return zip(loaded(Shown(split, shows), chunks, workers, list), positions, strict=True)
+
+
+class Shown(Dataset[list[Views] | BadData]):
+    """For each position of a split the views of each of `shows`."""
+
+    def __init__(self, split: Split, shows: Sequence[Show]) -> None:
+        self.split, self.shows = split, shows
+
+    def __getitem__(self, index: int) -> list[Views] | BadData:
+        try:
+            pixels = self.split.pixels(index)
+        except BadData as error:
+            return error
+        return [show(pixels) for show in self.shows]
+
+
+def loaded(
+    source: Dataset[Any],
+    chunks: Sequence[Tensor],
+    workers: int,
+    collate: Callable[[list[Any]], Any],
+) -> Iterator[Any]:
+    """Yield the items of each chunk as `collate` puts them together, read ahead by workers.
+
+    Raises:
+        BadData: what `collate` returned is one.
+        OutOfResources: a worker process ended.
+    """
     workers = min(workers, len(chunks))
     loader = DataLoader(
         source,
         batch_sampler=[indices.tolist() for indices in chunks],
         num_workers=workers,
-        collate_fn=together,
+        collate_fn=collate,
         generator=torch.Generator(),  # else it draws from the one that layers such as dropout use
         multiprocessing_context="fork" if workers else None,
     )
     try:
-        for indices, views in zip(chunks, started(loader), strict=True):
-            if isinstance(views, BadData):
-                raise views
-            yield torch.from_numpy(views).to(device), indices
+        for items in started(loader):
+            if isinstance(items, BadData):
+                raise items
+            yield items
     except RuntimeError as error:
         raise OutOfResources(
             "a process that decodes images ended", where=str(error), fix="resume with --workers 0"
@@ -174,8 +219,8 @@ def together(views: Sequence[Pixels | BadData]) -> Pixels | BadData:
     return bad[0] if bad else np.stack(whole)
 
 
-def started(loader: DataLoader[Pixels | BadData]) -> Iterator[Pixels | BadData]:
-    """The loader's views, its workers deaf to signals that ask to stop.
+def started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The loader's items, its workers deaf to signals that ask to stop.
 
     A signal often goes to all processes at once. The workers end with their parent, which may still
     need them to finish a step.

@@ -50,7 +50,7 @@ def by_chance(confidence: ArrayLike, bins: int = BINS, seed: int = 0) -> tuple[f
     as often as the scores say. A measured error below the second is no evidence of bad scores.
     """
     sure = np.asarray(confidence, np.float64)
-    sure = sure[np.isfinite(sure)]
+    sure = np.sort(sure[np.isfinite(sure)])  # what is drawn must not depend on the images' order
     index, dice = _bins(sure, bins), np.random.default_rng(seed)
     total = np.bincount(index, sure, minlength=bins)
     errors = [

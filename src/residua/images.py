@@ -47,6 +47,7 @@ PIXEL_LIMIT = 50_000_000
 SIDE_LIMIT = 65_535  # beyond it the resampling of a thin line needs more memory than a large photo
 BYTE_LIMIT = 8 * PIXEL_LIMIT  # the largest sensible file: 16-bit RGBA without compression
 FITS = ("crop", "pad", "squash")
+LONGEST = 4  # times the width; a strip of a thousand would fill the memory at any scale
 
 
 class Header(NamedTuple):
@@ -138,6 +139,16 @@ def resize(pixels: Pixels, height: int, width: int, box: Box | None = None) -> P
     return np.array(image.resize((width, height), Image.Resampling.BILINEAR, box))
 
 
+def padded(pixels: Pixels, size: int) -> Pixels:
+    """The whole picture, as large as it fits into (size, size, 3), centered on black."""
+    scale = size / max(pixels.shape)
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    page = np.zeros((size, size, 3), np.uint8)
+    y, x = (size - height) // 2, (size - width) // 2
+    page[y : y + height, x : x + width] = resize(pixels, height, width)
+    return page
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """The picture (h, w, 3) as the bytes of a PNG file."""
     file = BytesIO()
@@ -183,21 +194,29 @@ class Preprocessing:
         if self.fit == "squash":
             return resize(pixels, self.size, self.size)
         if self.fit == "pad":
-            return self._padded(pixels)
+            return padded(pixels, self.size)
         scale = min(height, width) / self.resize
         side = self.size * scale  # of the square that the crop covers, in pixels of the picture
         x, y = max(0.0, (width - side) / 2), max(0.0, (height - side) / 2)
         box = (x, y, min(x + side, width), min(y + side, height))
         return resize(pixels, self.size, self.size, box)
 
-    def _padded(self, pixels: Pixels) -> Pixels:
-        """The whole picture, as large as it fits, centered on black."""
-        scale = self.size / max(pixels.shape)
-        height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
-        page = np.zeros((self.size, self.size, 3), np.uint8)
-        y, x = (self.size - height) // 2, (self.size - width) // 2
-        page[y : y + height, x : x + width] = resize(pixels, height, width)
-        return page
+    def whole(self, pixels: Pixels, side: int) -> Pixels:
+        """The whole picture, its shorter side `side` pixels, fitted as in `view` but not cropped.
+
+        Squashed and padded pictures become squares. Of one that is longer than LONGEST times its
+        width, only the middle is shown. Itself if it is already so.
+        """
+        height, width = pixels.shape[:2]
+        if self.fit == "pad" and height != width:
+            return padded(pixels, side)
+        if self.fit == "squash":
+            return resize(pixels, side, side)
+        short = min(height, width)
+        tall, wide = (min(each, LONGEST * short) for each in (height, width))
+        x, y = (width - wide) / 2, (height - tall) / 2
+        box = (x, y, x + wide, y + tall)
+        return resize(pixels, round(side * tall / short), round(side * wide / short), box)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

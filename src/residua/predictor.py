@@ -5,6 +5,7 @@ vector is the output of a stage averaged over all positions, by default of the l
 head classifies (He et al. 2016a, table 1).
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -14,19 +15,25 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from residua import images
-from residua.batches import Batch, evaluation
+from residua import augment, images
+from residua.batches import Batch, evaluation, statistics
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Split
-from residua.errors import BadData, Refused
-from residua.execution import Execution
-from residua.protocols import PROTOCOLS
+from residua.errors import BadData, OutOfResources, Refused
+from residua.execution import Execution, free_memory
+from residua.networks.dense import dense_head
+from residua.networks.graph import graph
+from residua.networks.network import Network
+from residua.protocols import Protocol, scales_of
 
 Pixels = NDArray[np.uint8]  # (h, w, 3)
 Floats = NDArray[np.float32]
 PICTURES = 64  # decoded at a time
+VIEWS = 500  # in a step of the network, but no more than
+PIXELS = 50 * 224 * 224  # in all of them
+SINGLE = Protocol()
 
 
 class Prediction(NamedTuple):
@@ -48,22 +55,51 @@ class Answer(NamedTuple):
 class Predictor:
     """A trained network that takes pictures."""
 
-    def __init__(self, weights: Weights, execution: Execution, protocol: str = "single") -> None:
+    def __init__(self, weights: Weights, execution: Execution, protocol: Protocol = SINGLE) -> None:
+        self.weights, self.execution, self.protocol = weights, execution, protocol
         self.classes, self.preprocessing = weights.classes, weights.preprocessing
-        self.execution, self.protocol = execution, PROTOCOLS[protocol]
         self.network = weights.build()
         execution.place(self.network)
+        self.mean, self.std = statistics(self.preprocessing, execution.device)
+        self.head: nn.Module = self.network.head
+        if protocol.dense:
+            possible(self.network, protocol, self.preprocessing)
+            self.head = dense_head(self.network, self.preprocessing.size)
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """Logits (b, classes) in float32 of inputs (b, 3, h, w)."""
+        """Logits (b, classes) in float32 of inputs (b, 3, h, w), averaged over places if dense."""
+        self.network.check(batch.shape)
         with self.execution.autocast():
-            return self.network(batch).float()
+            logits = self.head(self.network.features(batch)).float()
+        return logits.mean((2, 3)) if self.protocol.dense else logits
 
-    @torch.inference_mode()
+    def views(self, pixels: Pixels) -> list[Pixels]:
+        """What the protocol shows of a decoded picture of any size."""
+        return self.protocol.views(pixels, self.preprocessing)
+
     def scores(self, pixels: Sequence[Pixels]) -> Floats:
         """Scores (n, classes) of decoded pictures of any size."""
-        parts = [self.protocol(self, batch.images).cpu().numpy() for batch in self.batches(pixels)]
-        return np.concatenate(parts)
+        return self.scores_of([self.views(picture) for picture in pixels])
+
+    @torch.inference_mode()
+    def scores_of(self, pictures: Sequence[Sequence[Pixels]]) -> Floats:
+        """Scores (n, classes) of pictures of which the views are given."""
+        early = self.protocol.average == "softmax"
+        total = torch.zeros(len(pictures), len(self.classes), dtype=torch.float64)
+        for positions, batch in alike(pictures):
+            logits = self(self.normalized(torch.from_numpy(batch)))
+            total.index_add_(0, positions, (logits.softmax(1) if early else logits).double().cpu())
+        mean = total / torch.tensor([[len(views)] for views in pictures])
+        return (mean if early else mean.softmax(1)).float().numpy()
+
+    def normalized(self, batch: Tensor) -> Tensor:
+        """Views (b, h, w, 3) as inputs (b, 3, h, w).
+
+        Other sizes than the training size have no mean of each pixel; that of the channels is used.
+        """
+        same = self.mean.dim() == 1 or batch.shape[1:3] == self.mean.shape[:2]
+        mean = self.mean if same else self.mean.mean((0, 1))
+        return augment.normalize(batch.to(self.execution.device).float() / 255, mean, self.std)
 
     def features(self, pixels: Sequence[Pixels], level: int | None = None) -> Floats:
         """Feature vectors (n, width) of decoded pictures of any size.
@@ -164,3 +200,41 @@ def decoded_or_why(picture: Path | bytes) -> Pixels | BadData:
         return read(picture)
     except BadData as error:
         return error
+
+
+def alike(pictures: Sequence[Sequence[Pixels]]) -> Iterator[tuple[Tensor, NDArray[np.uint8]]]:
+    """Yield views of one shape (b, h, w, 3), with the position of the picture of each (b)."""
+    by_shape: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
+    for position, views in enumerate(pictures):
+        for view in views:
+            by_shape.setdefault(view.shape, []).append((position, view))
+    for (height, width, _), same in by_shape.items():
+        most = max(1, min(VIEWS, PIXELS // (height * width)))
+        for start in range(0, len(same), most):
+            positions, batch = zip(*same[start : start + most], strict=True)
+            yield torch.tensor(positions), np.stack(batch)
+
+
+def possible(network: Network, protocol: Protocol, preprocessing: images.Preprocessing) -> None:
+    """Refuse scales at which the network cannot be applied, before any picture is read.
+
+    Raises:
+        Refused: a scale is below the training size.
+        OutOfResources: the feature maps of a scale would not fit into memory.
+    """
+    scales = scales_of(protocol, preprocessing)
+    if min(scales) < preprocessing.size:
+        raise Refused(
+            f"at {min(scales)} pixels {network.name} has no place to look at",
+            where=f"scales {', '.join(map(str, scales))}",
+            fix=f"choose scales from {preprocessing.size}, the size that it was trained on",
+        )
+    side = max(scales)
+    drawn = graph(network.features, (network.channels, side, images.LONGEST * side))
+    need = 4 * 3 * max(math.prod(node.shape) for node in drawn.nodes)  # a block holds about three
+    if need > free_memory():
+        raise OutOfResources(
+            f"a scale of {side} pixels needs about {need / 1e9:.1f} GB",
+            where=f"{free_memory() / 1e9:.1f} GB are free",
+            fix="choose smaller --scales",
+        )

@@ -6,12 +6,6 @@ from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 
-PROTOCOLS = {
-    "single": "single view",
-    "ten-crop": "ten crops",
-    "multi-scale": "several scales",
-    "ensemble": "several networks together",
-}
 STATUS = {
     "running": "Training was still running when this was written: the numbers are those so far.",
     "stopped": "Training was stopped before its end; it can go on where it stopped.",

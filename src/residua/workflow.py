@@ -8,7 +8,7 @@ follow      train in it, test once, draw and report
 import csv
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,26 +16,23 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
-import torch
 
 from residua import checkpoints, datasets, plots, report, settings
-from residua.batches import evaluation
-from residua.checkpoints import Weights
-from residua.datasets.dataset import Dataset, Split, together
+from residua.datasets.dataset import Dataset, Split
 from residua.environment import environment
 from residua.errors import Diverged, Refused, Stopped
-from residua.evaluate import Evaluation, score
+from residua.evaluate import Evaluation
+from residua.evaluate import write as write_evaluation
 from residua.events import Event
 from residua.execution import Execution
 from residua.interrupt import Interrupt
-from residua.predictor import Predictor
 from residua.prepare import Job, complete
-from residua.recipes import SMALL
 from residua.runs import RunDirectory
+from residua.testing import Asking, evaluate, leaks
 from residua.training import train
-from residua.words import listed
 
 WORST = 24  # mistakes on the picture sheet
+LAST = "the end of training"  # why the test split is read once
 INIT = "init.safetensors"  # what a run began with: the source may change or go
 
 
@@ -170,9 +167,9 @@ def test_once(job: Job, run: RunDirectory) -> Evaluation | None:
     if "test" not in job.dataset.splits:
         return None
     weights = checkpoints.read_weights(run.weights)
-    workers = job.recipe.workers or 0
-    tested = evaluate(weights, job.dataset, "test", "single", plain(job.execution), workers)
-    keep(tested, run, job.dataset, "the end of training")
+    asking = Asking(workers=job.recipe.workers or 0)
+    tested, _ = evaluate([weights], job.dataset, "test", plain(job.execution), asking)
+    keep(tested, run, job.dataset, LAST)
     return tested
 
 
@@ -188,87 +185,61 @@ def plain(run_on: Execution) -> Execution:
     return replace(run_on, precision="fp32")
 
 
-def evaluate(
-    weights: Weights,
-    dataset: Dataset,
-    split: str,
-    protocol: str,
-    run_on: Execution,
-    workers: int = 0,
-    batch: int | None = None,
-) -> Evaluation:
-    """Ask a network about every image of a split, or of all splits: "all".
-
-    Raises:
-        Refused: the data set has no such split, or classes that the network does not know.
-    """
-    images = matched(dataset, split, weights.classes)
-    size = weights.preprocessing.size
-    batch = batch or (500 if size <= SMALL else 50)
-    batches = evaluation(images, weights.preprocessing, batch, run_on.device, workers)
-    began = time.monotonic()
-    scores, labels = score(Predictor(weights, run_on), batches, protocol)
-    return Evaluation(
-        protocol=protocol,
-        split=split,
-        classes=weights.classes,
-        names=tuple(images.name(index) for index in range(len(images))),
-        labels=labels,
-        scores=scores,
-        data=dataset.fingerprint,
-        weights=weights.sha256,
-        seconds=time.monotonic() - began,
-    )
-
-
 def is_own(run: RunDirectory, dataset: Dataset) -> bool:
     """Whether a data set is the one that the run was trained on."""
     return bool(run.info()["data"]["fingerprint"] == dataset.fingerprint)
 
 
-def usual_split(dataset: Dataset, own: bool) -> str:
-    """The split to evaluate on: all images of other data that has no test split of its own."""
-    return "test" if own or dataset.divided else "all"
+def keep(
+    tested: Evaluation,
+    run: RunDirectory,
+    dataset: Dataset,
+    why: str,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write an evaluation into the run, and that its test split was read.
+
+    Returns `more`, which was found about it before, with what is found here.
+    """
+    about = {**(more or {}), **(leaks(tested, dataset) if tested.split == "test" else {})}
+    write_evaluation(tested, run.path / "evaluations", about)
+    note_reading(tested, run, why)
+    if tested.protocol.name == "single":  # what follows is of what the network is used for
+        draw_answers(tested, run, dataset.splits[tested.split])
+    return about
 
 
-def matched(dataset: Dataset, role: str, classes: tuple[str, ...]) -> Split:
-    """A split with its labels numbered as the network numbers its classes, matched by name."""
-    if role not in (*dataset.splits, "all"):
-        have = ", ".join(dataset.splits)
-        raise Refused(f"the data has no {role} split", where=dataset.source, fix=f"it has {have}")
-    split = together(tuple(dataset.splits.values())) if role == "all" else dataset.splits[role]
-    strangers = [name for name in dataset.classes if name not in classes]
-    if strangers:
-        raise Refused(
-            f"the network does not know {len(strangers)} of the classes: {listed(strangers)}",
-            where=dataset.source,
-            fix=f"it knows {listed(classes)}",
-        )
-    places = torch.tensor([classes.index(name) for name in dataset.classes])
-    return replace(split, labels=places[split.labels])
+def note_reading(tested: Evaluation, run: RunDirectory, why: str) -> None:
+    """Write into the run that its test split was read, if it was, and what was seen of it."""
+    info = run.info()
+    reads = info.get("test_reads", [])
+    read = {
+        "why": why,
+        "protocol": tested.protocol.slug,
+        "weights": tested.weights[0],
+        "error": tested.error,
+        "early": why != LAST and info.get("status") != "done",  # what follows may be chosen by it
+    }
+    if tested.split == "test" and read not in reads:  # a resumed run reads the same again
+        run.update({"test_reads": [*reads, read]})
 
 
-def keep(tested: Evaluation, run: RunDirectory, dataset: Dataset, why: str) -> None:
-    """Write an evaluation into the run, and that its test split was read."""
-    run.write_json(f"evaluations/{tested.protocol}.json", tested.to_dict())
+def draw_answers(tested: Evaluation, run: RunDirectory, split: Split) -> None:
+    """Write what was answered to each image, and draw what was confused."""
     rows = tested.rows()
     file = io.StringIO()
     table = csv.DictWriter(file, list(rows[0]))
     table.writeheader()
     table.writerows(rows)
     run.write_text("predictions.csv", file.getvalue())
-    reads = run.info().get("test_reads", [])
-    read = {"why": why, "weights": tested.weights, "error": tested.error}
-    if tested.split == "test" and read not in reads:  # a resumed run reads the same again
-        run.update({"test_reads": [*reads, read]})
     draw = partial(plots.confusion, tested.confusion, tested.classes)
     plots.save(draw, run.figures, "confusion")
-    draw_mistakes(tested, run, dataset.splits[tested.split])
+    draw_mistakes(tested, run, split)
 
 
 def draw_mistakes(tested: Evaluation, run: RunDirectory, split: Split) -> None:
     """Draw the pictures that cost most."""
-    wrong = np.flatnonzero(tested.predictions != tested.labels)
+    wrong = np.flatnonzero(~tested.right & tested.readable)
     worst = wrong[np.argsort(-tested.losses[wrong], kind="stable")][:WORST]
     titles = [
         plots.mistake(

@@ -99,7 +99,7 @@ def test_help_shows_fifteen_everyday_flags_first(residua: Call) -> None:
         (["--jsn"], ['no flag "--jsn"', 'did you mean "--json"?']),
         (["resume", "runs/none"], ['no run "runs/none"']),
         (["evaluate"], ["no run and no weights file"]),
-        (["evaluate", "a.safetensors", "b.safetensors"], ["not evaluated together yet"]),
+        (["evaluate", "a.safetensors", "b.safetensors"], ['no run or weights "a.safetensors"']),
         (["evaluate", "nothing"], ['no run or weights "nothing"']),
         (["predict", "run"], ["IMAGES are missing"]),
         (["digest", "nothing"], ['no file or folder "nothing"']),

@@ -48,7 +48,7 @@ def test_digest_of_nothing(tmp_path: Path, residua: Call) -> None:
 def test_a_whole_run(run: Path, residua: Call) -> None:
     answer = residua("verify", run)
     assert answer.code == 0
-    assert answer.out.count("ok ") == 2
+    assert answer.out.count("ok ") == 3  # checkpoint, weights, evaluation
     found = residua("verify", run, "--json").json
     assert found["ok"]
     assert set(found["sha256"]) == {"20/weights", "20/state", "weights"}
@@ -63,13 +63,29 @@ def test_a_torn_checkpoint(run: Path, residua: Call, part: str) -> None:
     assert "broken" in answer.out
     found = residua("verify", run, "--json").json
     assert not found["ok"]
-    assert [entry["ok"] for entry in found["found"]] == [False, True]
+    assert [entry["ok"] for entry in found["found"]] == [False, True, True]
     assert file.parent.is_dir()  # nothing is changed
 
 
 def test_altered_weights(run: Path, residua: Call) -> None:
     (run / "weights.safetensors").write_bytes(b"")
     assert residua("verify", run).code == 3
+
+
+@pytest.mark.parametrize("file", ["single.json", "single.npz"])
+def test_an_altered_evaluation(run: Path, residua: Call, file: str) -> None:
+    path = run / "evaluations" / file
+    path.write_bytes(path.read_bytes().replace(b'"split": "test"', b'"split": "tset"') + b" ")
+    answer = residua("verify", run)
+    assert answer.code == 3
+    broken = [line for line in answer.out.splitlines() if "broken" in line]
+    assert len(broken) == 1 and "evaluations/single.json" in broken[0]
+    assert "residua evaluate run counts again" in answer.out
+    assert "residua resume" not in answer.out
+    assert residua("report", run).code == 0  # and the card names the file
+    if file == "single.json":
+        card = (run / "CARD.md").read_text().replace("\\", "")
+        assert "evaluations/single.json: the numbers were altered" in card
 
 
 def test_report(run: Path, residua: Call) -> None:

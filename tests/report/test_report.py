@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from residua import report
+from residua.evaluate import sealed
 from residua.report.card import headline, markdown
 from residua.report.findings import read
 from residua.report.markup import html
@@ -60,6 +61,7 @@ def evaluation(classes: tuple[str, ...], **changes: Any) -> dict[str, Any]:
     ]
     made = {
         "protocol": "single",
+        "views": {"name": "single", "average": "softmax", "scales": [], "mirror": True},
         "split": "test",
         "wrong": 8,
         "total": 36 * size,
@@ -69,11 +71,18 @@ def evaluation(classes: tuple[str, ...], **changes: Any) -> dict[str, Any]:
         "per_class": rows,
         "confusion": matrix.tolist(),
         "calibration_error": 0.031,
+        "calibration_error_by_chance": [0.02, 0.04],
+        "unreadable": 0,
+        "skipped": [],
         "data": "9f86",
         "weights": "b194",
         "seconds": 1.0,
     }
     return made | changes
+
+
+def write_evaluation(run: Path, name: str, numbers: dict[str, Any]) -> None:
+    (run / "evaluations" / f"{name}.json").write_bytes(sealed(numbers))
 
 
 def write_weights(path: Path, classes: tuple[str, ...]) -> None:
@@ -124,7 +133,7 @@ def make(path: Path, classes: tuple[str, ...] = DIGITS, **changes: Any) -> RunDi
         for split in ("train", "validation")
     ]
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (path / "evaluations" / "single.json").write_text(json.dumps(evaluation(classes)))
+    write_evaluation(path, "single", evaluation(classes))
     write_weights(path / "weights.safetensors", classes)
     write_predictions(path / "predictions.csv", classes)
     return RunDirectory(path)
@@ -246,7 +255,7 @@ def test_figures_come_in_both_themes(finished: str) -> None:
             r'img src="data[^,]+,([^"]+)',
         )
     )
-    assert len(light) == len(dark) == 3  # curves, confusion, reliability
+    assert len(light) == len(dark) == 4  # curves, confusion, reliability, coverage
     assert all(b"#15181d" in figure for figure in dark)
     assert all(b"#15181d" not in figure for figure in light)
 
@@ -285,7 +294,7 @@ def test_the_card_answers_what_a_stranger_asks(tmp_path: Path) -> None:
         "| test | single view | 2.22 % | 1.1 to 4.3 | 8 of 360 | 0.00 % |",
         "lowest validation error",
         '- "0" is most often wrong: 22.2 % of its pictures (8 of 36).',
-        "3.1 % on average (expected calibration error)",
+        "right by 3.10 % (no more than chance: scores that mean what they say would show 2.00 %",
         "divided by the standard deviation (0.2, 0.2, 0.2)",
         "| learning-rate | 0.2 | recipe 0 |",
         "took: 1 h 7 min",
@@ -349,7 +358,10 @@ JSON = st.recursive(
 KEYS = {
     "run.json": ("status", "command", "data", "parameters", "seconds", "test_reads", "started"),
     "recipe.json": ("settings", "sources"),
-    "evaluations/single.json": tuple(evaluation(DIGITS)),
+    "evaluations/single.json": (
+        *evaluation(DIGITS),
+        *("leaked", "temperature", "abstention", "label_check"),
+    ),
 }
 
 
@@ -364,15 +376,17 @@ def test_no_value_in_the_files_breaks_the_page(tmp_path: Path, data: st.DataObje
         (run.path / "metrics.jsonl").unlink()  # drawn in test_plots.py
         (run.path / "predictions.csv").unlink()
     name = data.draw(st.sampled_from(sorted(KEYS)))
-    before = (run.path / name).read_text()
+    before = (run.path / name).read_bytes()
     table = json.loads(before)
+    table.pop("digest", None)
     table[data.draw(st.sampled_from(KEYS[name]))] = data.draw(JSON)
-    (run.path / name).write_text(json.dumps(table))
+    seal = name.startswith("evaluations")  # so that the values are looked at
+    (run.path / name).write_bytes(sealed(table) if seal else json.dumps(table).encode())
     try:
         assert Reader(report.page(run)).open == []
         assert "## Limits" in report.card(run)
     finally:
-        (run.path / name).write_text(before)
+        (run.path / name).write_bytes(before)
 
 
 def test_a_long_class_table_is_folded_with_the_worst_on_top(tmp_path: Path) -> None:
@@ -391,17 +405,84 @@ def test_several_evaluations_are_compared_single_view_of_the_test_split_first(
     run = make(tmp_path / "run")
     for name, changes in {
         "a-validation": {"split": "validation", "error": 0.5},
-        "ten-crop": {"protocol": "ten-crop", "error": 0.01},
+        "ten-crop": {"protocol": "ten-crop", "views": TEN_CROP, "error": 0.01},
     }.items():
-        path = run.path / "evaluations" / f"{name}.json"
-        path.write_text(json.dumps(evaluation(DIGITS, **changes)))
+        write_evaluation(run.path, name, evaluation(DIGITS, **changes))
     assert [(r.split, r.protocol) for r in read(run).results] == [
         ("test", "single"),
         ("test", "ten-crop"),
         ("validation", "single"),
     ]
     text = sections(report.page(run))["classes"]
-    assert "ten crops" in text and "50.00 %" in text
+    assert "10 crops, logits averaged" in text and "50.00 %" in text
+
+
+TEN_CROP = {"name": "ten-crop", "average": "logits", "scales": [], "mirror": True}
+LEAKED = {
+    "exact": 2,
+    "near": 1,
+    "images": ["a", "b", "c"],
+    "without": {"wrong": 8, "total": 357, "error": 8 / 357, "interval": [0.0114, 0.0436]},
+}
+
+
+def test_what_lessens_a_number_stands_beside_it(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    changes = {"unreadable": 4, "skipped": ["x.jpg"], "leaked": LEAKED}
+    write_evaluation(run.path, "single", evaluation(DIGITS, **changes))
+    for text in (report.card(run).replace("\\", ""), Reader(report.page(run)).text):
+        assert "4 images could not be read and count as wrong." in text
+        assert "1 image could not be read and was left out on demand" in text
+        assert "the error is that of the other 360" in text
+        assert (
+            "3 images of the test split are training images too (2 exactly, 1 nearly); without "
+            "them the error is 2.24 % (95 % interval 1.1 to 4.4 %; 8 of 357 wrong)."
+        ) in text
+
+
+def test_what_was_fitted_on_validation_images_is_told(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    doubted = {"name": "pets/7", "label": "3", "suggested": "5", "margin": 0.75}
+    changes = {
+        "temperature": {"temperature": 1.5, "verdict": "temperature 1.50"},
+        "abstention": {"threshold": 0.6, "verdict": "answers that score 0.6 or more"},
+        "label_check": {"suspects": [doubted], "verdict": "1 of 360 labels is doubted"},
+    }
+    write_evaluation(run.path, "single", evaluation(DIGITS, **changes))
+    page = report.page(run)
+    found = sections(page)
+    assert "Temperature 1.50." in found["confidence"]
+    assert "Answers that score 0.6 or more." in found["confidence"]
+    assert "no more than chance" in found["confidence"]
+    assert "pets/7" in found["doubted-labels"] and "0.75" in found["doubted-labels"]
+    card = report.card(run).replace("\\", "")
+    assert "- test, single view: temperature 1.50." in card
+    assert "1 of 360 labels is doubted." in card
+
+
+def test_each_reading_of_the_test_split_is_told(tmp_path: Path) -> None:
+    reads = [
+        {"why": "the end of training", "protocol": "single", "early": False},
+        {"why": "residua evaluate", "protocol": "ten-crop", "early": True},
+    ]
+    run = make(tmp_path / "run", test_reads=reads)
+    card = report.card(run)
+    assert (
+        "read 2 times: the end of training (single), residua evaluate (ten-crop). If a choice"
+    ) in card.replace("\\", "")
+    assert "before training had ended" in card
+    one = make(tmp_path / "one", test_reads=reads[:1])
+    assert "before training had ended" not in report.card(one)
+
+
+def test_an_evaluation_edited_by_hand_is_named(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    path = run.path / "evaluations" / "single.json"
+    path.write_text(path.read_text().replace('"wrong": 8', '"wrong": 7', 1))
+    named = "evaluations/single.json: the numbers were altered after they were written"
+    assert named in report.card(run).replace("\\", "")
+    assert named in Reader(report.page(run)).text
+    assert "No error" in report.card(run) or "Validation error" in report.card(run)
 
 
 def test_pictures_of_the_run_are_shown(tmp_path: Path) -> None:

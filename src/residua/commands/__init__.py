@@ -21,8 +21,9 @@ VERBS: dict[str, Verb] = {
     "train": Verb("train:train", "DATA", "train a classifier on labeled images"),
     "resume": Verb("resume:resume", "RUN", "go on with a training exactly where it stopped"),
     "evaluate": Verb(
-        "evaluate:evaluate", "RUN|WEIGHTS [DATA]", "measure the error of a trained network"
+        "evaluate:evaluate", "RUN|WEIGHTS... [DATA]", "measure the error of trained networks"
     ),
+    "compare": Verb("compare:compare", "RUN...", "the errors of runs against what they cost"),
     "predict": Verb("predict:predict", "RUN|WEIGHTS IMAGES...", "name what is in pictures"),
     "show": Verb(
         "show:show", "NETWORK|RUN|WEIGHTS...", "networks as tables, or drawn: --html, --svg, --diff"
@@ -31,7 +32,7 @@ VERBS: dict[str, Verb] = {
         "list:list_", "WHAT", "the networks, data sets, recipes and protocols that there are"
     ),
     "report": Verb("report:report", "RUN", "write a run's page and card again"),
-    "verify": Verb("verify:verify", "RUN", "compare the checkpoints of a run with their digests"),
+    "verify": Verb("verify:verify", "RUN", "compare what a run saved with its digests"),
     "digest": Verb("digest:digest", "PATH", "SHA-256 of each part of a run or checkpoint"),
     "convert": Verb(
         "convert:convert", "WEIGHTS", "weights published elsewhere into ours, and back"

@@ -1,44 +1,28 @@
-"""`residua evaluate`: the error of a trained network."""
+"""`residua evaluate`: the error of a trained network, or of several together."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
+from residua.commands import subjects
+from residua.commands.asking import USUAL, Options, check, protocol_of
 from residua.commands.terminal import EMPHASIS, QUIET, WARNING, Terminal, place
 from residua.errors import GateNotMet, Refused
 
 if TYPE_CHECKING:
-    from residua.commands.models import Model
-    from residua.datasets.dataset import Dataset
+    from residua.commands.subjects import Subject
     from residua.evaluate import Evaluation
+    from residua.protocols import Protocol
+    from residua.testing import Asking
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to evaluate."""
+class Asked(NamedTuple):
+    """What the networks answered together and alone, and what else was found."""
 
-    protocol: Annotated[
-        str, Parameter(help="views of each image, see `residua list protocols` [single]")
-    ] = "single"
-    split: Annotated[
-        str | None,
-        Parameter(help="test, validation, train or all [test; all of data without a test split]"),
-    ] = None
-    min_top1: Annotated[
-        float | None,
-        Parameter(metavar="0.9", help="exit with 7 if the share of right answers is below this"),
-    ] = None
-    batch: Annotated[
-        int | None, Parameter(name=("--batch", "--batch-size", "-b"), help="images at a time")
-    ] = None
-    workers: Annotated[int, Parameter(help="processes that decode images ahead [0]")] = 0
-    device: Annotated[str | None, Parameter(help="cpu, cuda or cuda:1")] = None
-
-
-USUAL = Options()
+    tested: "Evaluation"
+    alone: "list[Evaluation]"
+    about: dict[str, Any]
 
 
 def evaluate(
@@ -48,117 +32,156 @@ def evaluate(
 ) -> None:
     """Measure the error of a trained network, and how sure the number is.
 
-    An evaluation of a run on its own test images is saved in the run.
+    Several networks answer together: the mean of their scores; with --compare each alone.
+    An evaluation of one run on its own test images is saved in the run.
 
     Args:
-        models: a run's folder or a weights file; then data, which a run has of its own
+        models: runs' folders or weights files; then data, which runs have of their own
     """
-    check(options)
-    model, source = parted(models)
-    from residua import api, workflow
-    from residua.commands import results
-    from residua.protocols import PROTOCOLS
-    from residua.words import PROTOCOLS as WORDS
+    arguments, source = subjects.parted(models)
+    check(options, len(arguments))
+    from residua import distributed
 
-    if options.protocol not in PROTOCOLS:
-        from residua.errors import unknown
-
-        raise unknown("protocol", options.protocol, PROTOCOLS)
-    terminal.live(f"reading {source or model.name}")
-    dataset = opened(model, source)
-    own = model.run is not None and workflow.is_own(model.run, dataset)
-    split = options.split or workflow.usual_split(dataset, own)
-    kept = model.run if own and split == "test" else None
-    with kept.lock() if kept else nullcontext():
-        terminal.live(f"evaluating {model.name}")
-        tested = workflow.evaluate(
-            model.weights,
-            dataset,
-            split,
-            options.protocol,
-            api.plain_execution(options.device),
-            options.workers,
-            options.batch,
-        )
-        if kept:
-            workflow.keep(tested, kept, dataset, "residua evaluate")
+    protocol = protocol_of(options)
+    terminal.live(f"reading {source or arguments[0]}")
+    subject = subjects.opened(arguments, source, options.split)
+    with subjects.locked(subject.readers):
+        terminal.live(f"evaluating {', '.join(subject.names)}")
+        asked = ask(subject, options, protocol)
+        if distributed.rank():
+            return  # the first process tells and writes
+        about = recorded(subject, asked, options)
     terminal.close()
+    if options.compare:
+        from residua.commands import comparison
+
+        comparison.told(subject, asked.alone, options.out, terminal)
+        return
+    told(subject, asked._replace(about=about), options, terminal)
+    gate(asked.tested, options.min_top1)
+
+
+def ask(subject: "Subject", options: Options, protocol: "Protocol") -> Asked:
+    """Ask about the validation images, if something is fitted on them, and then about the split.
+
+    Raises:
+        Refused: there is nothing to fit on, or the validation images cannot promise so much.
+    """
+    from residua import api, selection, testing
+
+    weights = [model.weights for model in subject.models]
+    run_on = api.plain_execution(options.device)
+    asking = testing.Asking(protocol, (), options.skip_unreadable, options.workers, options.batch)
+    about: dict[str, Any] = {}
+    cut = heat = None
+    if options.weigh or options.calibrate or options.answers_right is not None:
+        together, alone = validated(subject, asking, options)
+        if options.weigh:
+            asking = asking._replace(shares=selection.fit_shares(alone))
+            about["shares"] = dict(zip(subject.names, asking.shares, strict=True))
+        else:
+            heat = selection.temperature(together)
+        if options.answers_right is not None:
+            cut = selection.threshold(together, options.answers_right)
+    tested, alone = testing.evaluate(weights, subject.dataset, subject.split, run_on, asking)
+    if heat is not None:
+        about["temperature"] = selection.cooled(heat, tested)
+    if cut is not None:
+        about["abstention"] = selection.withheld(cut, tested)
+    if len(weights) == 1 and subject.split in ("test", "validation"):
+        about["label_check"] = selection.doubted(tested)
+    return Asked(tested, alone, about)
+
+
+def validated(
+    subject: "Subject", asking: "Asking", options: Options
+) -> "tuple[Evaluation, list[Evaluation]]":
+    """What the networks answer about the images that their runs selected by."""
+    from residua import api, selection, testing
+
+    if subject.split != "test":
+        raise Refused(
+            "what is fitted on validation images is confirmed on test images",
+            where=f"received --split {subject.split}",
+            fix="leave --split out",
+        )
+    dataset = selection.with_validation(subject.runs, subject.dataset)
+    weights = [model.weights for model in subject.models]
+    run_on = api.plain_execution(options.device)
+    return testing.evaluate(weights, dataset, "validation", run_on, asking)
+
+
+def recorded(subject: "Subject", asked: Asked, options: Options) -> dict[str, Any]:
+    """Save what belongs into the runs and what is asked for elsewhere; return all that was found.
+
+    A run keeps the evaluation of itself alone, and that its test images were read.
+    """
+    from residua import evaluate, workflow
+
+    about = asked.about
+    for model, alone in zip(subject.models, asked.alone, strict=True):
+        if model.run is None or model.run not in subject.readers:
+            continue
+        why = "residua evaluate" + " --compare" * options.compare
+        if len(subject.models) > 1 and not options.compare:
+            why += f", together with {len(subject.models) - 1} more"
+        if len(subject.models) == 1:
+            about = workflow.keep(alone, model.run, subject.dataset, why, about)
+        else:
+            workflow.note_reading(alone, model.run, why)
+    if options.out is not None:
+        several = len(subject.models) > 1
+        for name, alone in zip(subject.names if several else (), asked.alone, strict=False):
+            evaluate.write(alone, folder(options.out, name), {"network": name})
+        if not options.compare:
+            more = {"networks": list(subject.names)}
+            evaluate.write(asked.tested, folder(options.out), about | more)
+    return about
+
+
+def folder(out: str, name: str = "") -> Path:
+    """A folder that is there, for the evaluations of a network or of all."""
+    path = Path(out) / name.replace("/", "-").strip("-.")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def told(subject: "Subject", asked: Asked, options: Options, terminal: Terminal) -> None:
+    """Tell every number, and where they are."""
+    from residua.commands import results
+
+    tested, many = asked.tested, len(subject.models) > 1
     terminal.say(
-        (model.name, EMPHASIS),
-        f"  {tested.total:,} {split} images of {dataset.name}, {WORDS[options.protocol]}",
+        (f"ensemble of {len(subject.models)}" if many else subject.names[0], EMPHASIS),
+        f"  {results.on_what(subject, tested)}",
     )
-    results.details(tested, terminal)
-    where = finish(model, kept, terminal)
-    terminal.answer(tested.summary() | {"saved": where})
-    gate(tested, options.min_top1)
+    results.details(tested, asked.about, terminal)
+    answer = results.numbers(tested) | asked.about | {"networks": list(subject.names)}
+    if many:
+        answer["gain"] = results.gain(subject.names, tested, asked.alone, terminal)
+    if options.members:
+        answer["members"] = results.members(subject.names, asked.alone, asked.about, terminal)
+    terminal.answer(answer | {"saved": finish(subject, options.out, terminal)})
 
 
-def check(options: Options) -> None:
-    """Refuse what cannot be, before anything is read."""
-    if options.min_top1 is not None and not 0 <= options.min_top1 <= 1:
-        raise Refused(
-            "--min-top1 is a share from 0 to 1", f"received {options.min_top1:g}", "as in 0.9"
-        )
-    if options.batch is not None and options.batch < 1 or options.workers < 0:
-        raise Refused(
-            "--batch must be at least 1 and --workers at least 0",
-            f"received {options.batch} and {options.workers}",
-        )
-
-
-def parted(arguments: Sequence[str]) -> "tuple[Model, str | None]":
-    """The model among the arguments, and the data if there is one.
-
-    Raises:
-        Refused: there is no model, or more than one model or data set.
-    """
-    from residua.commands.models import is_model, open_model
-
-    models = [argument for argument in arguments if is_model(argument)]
-    others = [argument for argument in arguments if not is_model(argument)]
-    fix = "residua evaluate RUN, or residua evaluate WEIGHTS DATA"
-    if not models and arguments:
-        open_model(arguments[0])  # says what is wrong with it
-    if not models:
-        raise Refused("there is no run and no weights file to evaluate", fix=fix)
-    if len(models) > 1:
-        raise Refused(
-            "several networks are not evaluated together yet",
-            f"received {', '.join(models)}",
-            "evaluate them one by one",
-        )
-    if len(others) > 1:
-        raise Refused("there is more than one data set", f"received {', '.join(others)}", fix)
-    return open_model(models[0]), others[0] if others else None
-
-
-def opened(model: "Model", source: str | None) -> "Dataset":
-    """The data that was given, or the run's own.
-
-    Raises:
-        Refused: there is neither.
-    """
-    from residua import datasets
-
-    own = model.run.info()["data"] if model.run else {}
-    source = source or own.get("source")
-    if source is None:
-        raise Refused("a weights file has no data of its own", fix="name the data after it")
-    return datasets.load(source, own.get("seed", 0))  # the seed finds the run's test images again
-
-
-def finish(model: "Model", kept: Any, terminal: Terminal) -> str | None:
+def finish(subject: "Subject", out: str | None, terminal: Terminal) -> str | None:
     """Tell where the numbers are; return that place."""
-    if kept is None:
-        if model.run is not None:
-            terminal.say()
-            terminal.say(("not saved in the run: these are not its own test images", WARNING))
-        return None
-    where = place(kept.path / "evaluations")
+    kept = subject.readers[0] if len(subject.models) == 1 and subject.readers else None
+    where = [place(kept.path / "evaluations")] if kept else []
+    where += [place(Path(out))] if out is not None else []
     terminal.say()
-    terminal.say(("saved in ", QUIET), where)
-    terminal.say((f"next: residua report {place(kept.path)}", EMPHASIS))
-    return where
+    if not where and subject.models[0].run is not None:
+        what = (
+            "an ensemble belongs to no run; --out DIR writes it"
+            if len(subject.models) > 1
+            else "these are not its own test images"
+        )
+        terminal.say((f"not saved in the run: {what}", WARNING))
+    if where:
+        terminal.say(("saved in ", QUIET), " and ".join(where))
+    if kept:
+        terminal.say((f"next: residua report {place(kept.path)}", EMPHASIS))
+    return where[0] if where else None
 
 
 def gate(tested: "Evaluation", least: float | None) -> None:

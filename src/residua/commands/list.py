@@ -89,10 +89,7 @@ def recipes() -> list[Row]:
 def protocols() -> list[Row]:
     from residua.protocols import PROTOCOLS
 
-    return [
-        {"name": name, "about": (ask.__doc__ or "").splitlines()[0]}
-        for name, ask in PROTOCOLS.items()
-    ]
+    return [{"name": name, "about": asking.about} for name, asking in PROTOCOLS.items()]
 
 
 LISTS: dict[str, Callable[[], list[Row]]] = {

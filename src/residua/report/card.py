@@ -11,9 +11,9 @@ from math import isfinite
 from typing import NamedTuple
 
 from residua.plots import confused_pairs, number, printable, series
+from residua.report.caveats import calibrated, readings, sentence
 from residua.report.findings import Findings, HasPath, Result, read
 from residua.words import (
-    PROTOCOLS,
     STATUS,
     count,
     duration,
@@ -24,6 +24,7 @@ from residua.words import (
     plain,
 )
 
+FITTED = ("temperature", "abstention")  # on validation images
 SELECTION = {  # values of the setting `select`
     "best": "The weights are those of the lowest validation error. "
     "The test split took no part in the choice.",
@@ -50,7 +51,7 @@ def headline(found: Findings) -> Headline:
         span = interval(result.low, result.high, result.total)
         parts = [f"95 % interval {span}"] * bool(span)
         parts.append(f"{result.wrong:,} of {result.total:,} wrong")
-        parts.append(PROTOCOLS.get(result.protocol, result.protocol))
+        parts.append(result.asked)
         parts += reads(found) if result.split == "test" else ["the test split was not read"]
         label = f"{result.split.capitalize()} error"
         return Headline(label, percent(result.error), "; ".join(parts))
@@ -113,10 +114,7 @@ def limits(found: Findings) -> list[str]:
     ]
     if status := STATUS.get(str(found.run.get("status"))):
         lines.append(status)
-    times = found.run.get("test_reads")
-    if isinstance(times, list) and len(times) > 1:
-        lines.append(f"The test split was read {len(times)} times: if a choice was made between, "
-                     "the test error is too low.")  # fmt: skip
+    lines += readings(found.run.get("test_reads"))
     if not found.results:
         return [
             *lines,
@@ -127,7 +125,7 @@ def limits(found: Findings) -> list[str]:
         f"The error is that of {result.total:,} pictures from the same source as the training "
         "data. Pictures of another camera, time or place may fare worse: evaluate it on yours."
     )
-    return lines + weak_points(result)
+    return [*lines, *result.caveats, *weak_points(result)]
 
 
 def weak_points(result: Result) -> list[str]:
@@ -148,10 +146,17 @@ def weak_points(result: Result) -> list[str]:
             for true, other, times in confused_pairs(result.confusion, names, 1)
         ]
     if isfinite(result.calibration_error):
+        by_chance = all(map(isfinite, result.chance))
         lines.append(
             "Its scores differ from how often it is right by "
-            f"{percent(result.calibration_error, 1)} on average (expected calibration error)."
+            + (
+                f"{calibrated(result.calibration_error, result.chance)}."
+                if by_chance
+                else f"{percent(result.calibration_error)}."
+            )
         )
+    if result.found.get("label_check"):
+        lines.append(sentence(result.found["label_check"]))
     return lines
 
 
@@ -217,7 +222,7 @@ def counted(r: Result) -> tuple[str, str, str, str, str]:
     """An evaluation as cells: split, protocol, error, interval and count."""
     return (
         r.split,
-        PROTOCOLS.get(r.protocol, r.protocol),
+        r.asked,
         percent(r.error),
         interval(r.low, r.high, r.total),
         f"{r.wrong:,} of {r.total:,}",
@@ -235,8 +240,20 @@ def _numbers(found: Findings) -> list[str]:
         )
         for r in found.results
     ]
+    notes = [f"- {markdown(line)}" for line in remarks(found)]
     rule = next((s.value for s in found.settings if s.name == "select"), "")
-    return [*_table(head, rows), *(["", SELECTION[rule]] if rule in SELECTION else [])]
+    selected = ["", SELECTION[rule]] if rule in SELECTION else []
+    return [*_table(head, rows), *([""] * bool(notes)), *notes, *selected]
+
+
+def remarks(found: Findings) -> list[str]:
+    """What lessens each evaluation's number, and what was fitted on validation images."""
+    lines = []
+    for result in found.results:
+        of = f"{result.split}, {result.asked}: "
+        lines += [of + line for line in result.caveats]
+        lines += [f"{of}{result.found[kind]}." for kind in FITTED if kind in result.found]
+    return lines
 
 
 def _data(found: Findings) -> list[str]:

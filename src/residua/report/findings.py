@@ -12,15 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, isnan
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
+from typing import Protocol as Shape
 
+from residua.errors import ResiduaError
+from residua.evaluate import asked_of, read_numbers
 from residua.plots import number
+from residua.report.caveats import FOUND, caveats
 from residua.words import plain
 
 HEADER_LIMIT = 16_000_000  # bytes of a safetensors header
 
 
-class HasPath(Protocol):
+class HasPath(Shape):
     """Anything that names a run directory, such as runs.RunDirectory."""
 
     @property
@@ -43,6 +47,7 @@ class Result(NamedTuple):
     """One evaluation; errors are fractions, nan where not measured."""
 
     protocol: str
+    asked: str  # the protocol in words
     split: str
     wrong: int
     total: int
@@ -54,6 +59,11 @@ class Result(NamedTuple):
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...]
     weights: str
+    chance: tuple[float, float]  # calibration error of perfect scores: mean, 95 % quantile
+    caveats: tuple[str, ...]  # what to know before the error is believed
+    found: Mapping[str, str]  # temperature, abstention, label_check: what was found, in words
+    threshold: float  # score from which answers are given
+    suspects: tuple[tuple[str, str, str, float], ...]  # doubted labels: name, label, rather, margin
 
 
 class Setting(NamedTuple):
@@ -159,20 +169,23 @@ def _results(directory: Path, missing: list[str]) -> tuple[Result, ...]:
     """The evaluations, the test split's single view first."""
     results = []
     for path in sorted(directory.glob("*.json")):
-        raw = _json(path, missing)
         try:
-            results += [_result(raw)] if raw else []
-        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
+            results.append(_result(read_numbers(path)))
+        except ResiduaError as error:
+            missing.append(f"evaluations/{path.name}: {error.what}")
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
             missing.append(f"evaluations/{path.name} is malformed")
     if not results:
         missing.append("there is no evaluation yet")
     return tuple(sorted(results, key=lambda r: (r.split != "test", r.protocol != "single")))
 
 
-def _result(raw: Mapping[str, Any]) -> Result:
+def _result(raw: dict[str, Any]) -> Result:
     low, high = raw.get("interval") or (None, None)
+    chance = raw.get("calibration_error_by_chance") or (None, None)
     return Result(
         protocol=str(raw["protocol"]),
+        asked=asked_of(raw).words(),
         split=str(raw["split"]),
         wrong=int(raw["wrong"]),
         total=int(raw["total"]),
@@ -183,7 +196,15 @@ def _result(raw: Mapping[str, Any]) -> Result:
         calibration_error=number(raw.get("calibration_error")),
         classes=tuple(_class_result(row) for row in raw.get("per_class") or ()),
         confusion=tuple(tuple(int(n) for n in row) for row in raw.get("confusion") or ()),
-        weights=str(raw.get("weights") or ""),
+        weights=plain(raw["weights"]),
+        chance=(number(chance[0]), number(chance[1])),
+        caveats=tuple(caveats(raw)),
+        found={name: str(raw[name]["verdict"]) for name in FOUND if raw.get(name)},
+        threshold=number((raw.get("abstention") or {}).get("threshold")),
+        suspects=tuple(
+            (str(row["name"]), str(row["label"]), str(row["suggested"]), number(row["margin"]))
+            for row in (raw.get("label_check") or {}).get("suspects", ())
+        ),
     )
 
 

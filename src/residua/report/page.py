@@ -5,19 +5,15 @@ from the run directory and its figures drawn from them, so that page and files c
 Every text that is not our own is escaped: what is not `Html` cannot become markup.
 """
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from html import escape
 from math import isfinite
-from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from residua import plots
 from residua.errors import ResiduaError
-from residua.plots import number, printable
-from residua.report.card import commands, counted, headline, limits, preparation
-from residua.report.findings import ClassResult, Findings, HasPath, Result, decimal, mistakes, read
+from residua.plots import number
+from residua.report.card import commands, counted, headline, limits, preparation, remarks
+from residua.report.figures import drawn, name_of, stored
+from residua.report.findings import ClassResult, Findings, HasPath, decimal, mistakes, read
 from residua.report.markup import (
     Html,
     absent,
@@ -27,15 +23,12 @@ from residua.report.markup import (
     facts_table,
     html,
     join,
-    picture,
-    source,
     table,
 )
+from residua.report.scores import confidence, doubted
 from residua.words import STATUS, count, duration, interval, moment, percent, plain
 
 __all__ = ["page"]
-
-PICTURE_LIMIT = 8_000_000  # bytes of a figure file that the page takes in
 
 
 def _anchor(name: str) -> str:
@@ -50,7 +43,8 @@ def page(run: HasPath) -> str:
         "Confusion": _confusion(found),
         "Mistakes": _mistakes(found),
         "Classes": _classes(found),
-        "Confidence": _confidence(found),
+        "Confidence": confidence(found),
+        "Doubted labels": doubted(found),
         "Limits": bullets(limits(found)),
         "Recipe": _recipe(found),
         "Data": _data(found),
@@ -103,16 +97,6 @@ def _header(found: Findings) -> Html:
     )
 
 
-def _figure(draw: Callable[[str], Figure], alt: str, caption: str) -> Html:
-    """Draw a figure in both themes; a browser picks the one of its reader."""
-    light, dark = (draw(theme) for theme in ("light", "dark"))
-    width = round(light.get_size_inches()[0] * 110)
-    sources = [source(plots.render(figure, "svg"), "svg+xml") for figure in (light, dark)]
-    return picture(
-        sources[0], sources[1], f'width="{width}" alt="{escape(printable(alt))}"', caption
-    )
-
-
 def _curves(found: Findings) -> Html:
     if not found.rows:
         return absent("No epoch was finished: there is nothing to draw.")
@@ -121,7 +105,7 @@ def _curves(found: Findings) -> Html:
         "Thin: training error. Bold: validation error. A ring marks the lowest validation error."
     )
     has_loss = any(isfinite(number(row.get("loss"))) for row in found.rows)
-    return _figure(partial(plots.curves, found.rows, loss=has_loss), alt, caption)
+    return drawn(partial(plots.curves, found.rows, loss=has_loss), alt, caption)
 
 
 def _confusion(found: Findings) -> Html:
@@ -135,21 +119,21 @@ def _confusion(found: Findings) -> Html:
     )
     try:
         draw = partial(plots.confusion, result.confusion, names)
-        return _figure(draw, f"Confusion matrix of {len(names)} classes", caption)
+        return drawn(draw, f"Confusion matrix of {len(names)} classes", caption)
     except (ResiduaError, ValueError) as error:
         return absent(f"The confusion matrix is malformed: {error}")
 
 
 def _mistakes(found: Findings) -> Html:
     wrong = mistakes(found)
-    sheet = _file(found.path / "figures", "worst", "The mistakes with the highest loss")
+    sheet = stored(found.path / "figures", "worst", "The mistakes with the highest loss")
     if not found.predictions:
         return sheet or absent("There is no predictions.csv yet.")
     if not wrong:
         return absent(f"None in {len(found.predictions):,} pictures.")
     rows = [
         (
-            *(_name(row.get(key) or "") for key in ("name", "label", "prediction")),
+            *(name_of(row.get(key) or "") for key in ("name", "label", "prediction")),
             _score(row.get("score")),
         )
         for row in wrong[:50]
@@ -157,28 +141,9 @@ def _mistakes(found: Findings) -> Html:
     return join([sheet, table(("picture", "true", "predicted", "score"), rows, {3})])
 
 
-def _name(text: str) -> Html:
-    return Html(f'<span class="name">{html(printable(text, 60))}</span>')
-
-
 def _score(text: str | None) -> str:
     value = decimal(text)
     return f"{value:.2f}" if isfinite(value) else ""
-
-
-def _file(directory: Path, name: str, caption: str) -> Html:
-    """Return a PNG of figures/ in both themes, nothing where it is absent."""
-    light, dark = directory / f"{name}.png", directory / f"{name}-dark.png"
-    try:
-        if not light.is_file() or light.stat().st_size > PICTURE_LIMIT:
-            return Html("")
-        data = [path.read_bytes() for path in (light, dark if dark.is_file() else light)]
-    except OSError:
-        return Html("")
-    width = int.from_bytes(data[0][16:20], "big") // 2  # of the PNG, drawn for dense screens
-    sources = [source(part, "png") for part in data]
-    attributes = f'width="{width}" alt="{escape(printable(caption))}"'
-    return picture(sources[0], sources[1], attributes, caption)
 
 
 def _more(found: Findings) -> Html:
@@ -186,7 +151,7 @@ def _more(found: Findings) -> Html:
     ours = {"curves", "confusion", "reliability", "worst"}
     names = sorted(path.stem for path in (found.path / "figures").glob("*.png"))
     others = [name for name in names if not name.endswith("-dark") and name not in ours]
-    return join(_file(found.path / "figures", name, name) for name in others)
+    return join(stored(found.path / "figures", name, name) for name in others)
 
 
 def _classes(found: Findings) -> Html:
@@ -197,7 +162,7 @@ def _classes(found: Findings) -> Html:
     widest = max((row.high for row in ordered if isfinite(row.high)), default=1.0) or 1.0
     rows = [
         (
-            _name(row.name),
+            name_of(row.name),
             row.total,
             row.wrong,
             percent(row.error, 1) if isfinite(row.error) else "",
@@ -218,7 +183,7 @@ def _classes(found: Findings) -> Html:
         f"Bars run from 0 to {100 * widest:.0f} %. Precision: the share of the pictures given this "
         "class that belong to it. Of few pictures little is known: the interval says how little."
     )
-    return join([table(head, rows, {1, 2, 3, 5}), note, _protocols(found.results)])
+    return join([table(head, rows, {1, 2, 3, 5}), note, _protocols(found)])
 
 
 def _whisker(row: ClassResult, widest: float) -> Html:
@@ -234,32 +199,16 @@ def _whisker(row: ClassResult, widest: float) -> Html:
     )
 
 
-def _protocols(results: Sequence[Result]) -> Html:
-    if len(results) < 2:
+def _protocols(found: Findings) -> Html:
+    if len(found.results) < 2 and not remarks(found):
         return Html("")
-    rows = [counted(r) for r in results]
+    rows = [counted(r) for r in found.results]
     return join(
         [
             "<h3>All evaluations</h3>",
             table(("split", "protocol", "error", "95 % interval", "wrong"), rows, {2, 3, 4}),
+            bullets(remarks(found)) if remarks(found) else Html(""),
         ]
-    )
-
-
-def _confidence(found: Findings) -> Html:
-    pairs = [
-        (decimal(row.get("score")), row["label"] == row["prediction"]) for row in found.predictions
-    ]
-    known = [(score, right) for score, right in pairs if 0 <= score <= 1]
-    if not known:
-        return Html("")
-    scores, right = zip(*known, strict=True)
-    caption = (
-        "How often it is right when it is so sure. Bars below the dashed line: it is surer than it "
-        "should be. The dots grow with the number of pictures."
-    )
-    return _figure(
-        partial(plots.reliability, scores, right), "Accuracy against confidence", caption
     )
 
 

@@ -49,6 +49,7 @@ def row(run: RunDirectory, weights: Weights, speed: float, protocol: str) -> dic
         "seed": run.info()["seed"],
         "error": numbers["error"],
         "interval": numbers["interval"],
+        "total": numbers["total"],
         "parameters": drawn.parameters,
         "multiply_adds": drawn.multiply_adds,
         "images_per_second": round(speed, 1),

@@ -46,7 +46,7 @@ def compare(
     if options.out is not None and Path(options.out).is_file():
         raise Refused("there is a file of this name", f"--out {options.out}", "name a folder")
     directories = [open_run(run) for run in runs]
-    from residua import api, plots
+    from residua import api, durable, plots, report
     from residua.costs import by_network, costs
 
     terminal.live("measuring speed")
@@ -67,6 +67,8 @@ def compare(
         folder.mkdir(parents=True, exist_ok=True)
         table = [{key: flat(value) for key, value in row.items()} for row in rows]
         plots.save(partial(plots.cost, rows), folder, "cost", table)
+        page = report.several("What an error costs", (), costs=rows)
+        durable.write(folder / "cost.html", page.encode())
         where = place(folder)
         terminal.say()
         terminal.facts(

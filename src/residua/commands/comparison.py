@@ -1,12 +1,12 @@
 """What `residua evaluate --compare` tells: which of several networks is better, and how surely."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from residua import durable, plots
+from residua import durable, plots, report
 from residua.commands import results
 from residua.commands.terminal import EMPHASIS, QUIET, WARNING, Terminal, place
 from residua.comparisons import Comparison, compare_all
@@ -37,7 +37,7 @@ def told(
     terminal.tell()
     for pair in found:
         terminal.tell((pair.verdict(), EMPHASIS if pair.better else ""))
-    saved = None if out is None else written(found, Path(out))
+    saved = None if out is None else written(found, evaluations, Path(out))
     if saved is not None:
         terminal.say()
         terminal.say(("saved in ", QUIET), saved)
@@ -58,10 +58,14 @@ def rows(found: Sequence[Comparison]) -> list[tuple[str, ...]]:
     ]
 
 
-def written(found: Sequence[Comparison], folder: Path) -> str:
-    """Write the table and the figure of all pairs; return where."""
+def written(
+    found: Sequence[Comparison], evaluations: Sequence[Mapping[str, Any]], folder: Path
+) -> str:
+    """Write the page, the table and the figure of all pairs; return where."""
     table = [pair.to_dict() for pair in found]
     plots.save(partial(plots.differences, table), folder, "differences", table)
     text = json.dumps({"comparisons": table}, indent=1)
     durable.write(folder / "comparisons.json", text.encode() + b"\n")
+    page = report.several("Which network is better", evaluations, table)
+    durable.write(folder / "comparisons.html", page.encode())
     return place(folder)

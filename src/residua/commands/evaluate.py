@@ -161,7 +161,23 @@ def told(subject: "Subject", asked: Asked, options: Options, terminal: Terminal)
         answer["gain"] = results.gain(subject.names, tested, asked.alone, terminal)
     if options.members:
         answer["members"] = results.members(subject.names, asked.alone, asked.about, terminal)
+    if many and options.out is not None:
+        write_page(subject, asked, answer["gain"], Path(options.out))
     terminal.answer(answer | {"saved": finish(subject, options.out, terminal)})
+
+
+def write_page(subject: "Subject", asked: Asked, gain: dict[str, Any], folder: Path) -> None:
+    """Write what the networks say together and alone as one page."""
+    from residua import durable, report
+
+    names = ("all together", *subject.names)
+    rows = [
+        each.summary() | {"network": name}
+        for name, each in zip(names, (asked.tested, *asked.alone), strict=True)
+    ]
+    title = f"An ensemble of {len(subject.names)} networks"
+    page = report.several(title, [rows[0] | asked.about, *rows[1:]], [gain])
+    durable.write(folder / "ensemble.html", page.encode())
 
 
 def finish(subject: "Subject", out: str | None, terminal: Terminal) -> str | None:

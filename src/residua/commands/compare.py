@@ -72,7 +72,7 @@ def compare(
         where = place(folder)
         terminal.say()
         terminal.facts(
-            [("figure", place(folder / "cost.png")), ("table", place(folder / "cost.csv"))]
+            [("page", place(folder / "cost.html")), ("table", place(folder / "cost.csv"))]
         )
     terminal.say(("next: residua evaluate --compare RUN OTHER", QUIET))
     answer: dict[str, Any] = {

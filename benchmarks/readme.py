@@ -40,6 +40,14 @@ def rows() -> list[tuple[str, str, str]]:
     farthest = max(parity, key=lambda each: each["difference"])
     short = load("finetune")["measured"]["tables"][0]
     tuned, scratch = (short["test_error"][way] for way in ("fine-tuning", "scratch, the rate"))
+    asked = load("protocols")["measured"]["protocols"]
+    copies = load("duplicates")["measured"]["planted"]
+    dense = load("multiscale")["measured"]
+
+    def alone(protocol: str) -> float:
+        """The error of the best single network."""
+        return min(each["error"] for each in asked[protocol]["networks"].values())
+
     return [
         (
             "ResNet-20 weights published by others, CIFAR-10 test error, single view",
@@ -68,6 +76,29 @@ def rows() -> list[tuple[str, str, str]]:
             )
             + f", {len(tuned['each'])} seeds",
             "finetune",
+        ),
+        (
+            "ResNet-14, -20, -26, -32 after 15 epochs of CIFAR-10: the best of them; all together",
+            f"{percent(alone('single'))}; {percent(asked['single']['together']['error'])}",
+            "protocols",
+        ),
+        (
+            "The same with ten crops",
+            f"{percent(alone('ten-crop'))}; {percent(asked['ten-crop']['together']['error'])}",
+            "protocols",
+        ),
+        (
+            "Copies of training images planted among test images and found, of 37 exact and 40 "
+            "changed",
+            "; ".join(f"{each['exact_found']} and {each['changed_found']}" for each in copies),
+            "duplicates",
+        ),
+        (
+            f"ResNet-50 dense at five scales, {dense['images']:,} photographs: images a second; "
+            "against a loop over single views; memory",
+            f"{dense['images_per_second']:.2f}; {dense['ratio']:.2f} times; "
+            f"{dense['peak_megabytes']:,.0f} MB",
+            "multiscale",
         ),
         (
             "Killed with signal 9 at random moments and resumed each time",

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from residua import checkpoints
-from residua.checkpoints import Weights
 from residua.comparisons import OverSeeds, over_seeds
 from residua.evaluate import read_numbers
 from residua.execution import Execution
@@ -33,18 +32,19 @@ def costs(runs: Sequence[RunDirectory], protocol: str, run_on: Execution) -> lis
         BadData: a run has no such evaluation, or it was altered.
     """
     weights = [checkpoints.read_weights(run.weights) for run in runs]
-    speeds = images_per_second(weights, run_on)
-    return [row(*each, protocol) for each in zip(runs, weights, speeds, strict=True)]
+    asked = [Predictor(each, run_on) for each in weights]
+    speeds = images_per_second(asked)
+    return [row(*each, protocol) for each in zip(runs, asked, speeds, strict=True)]
 
 
-def row(run: RunDirectory, weights: Weights, speed: float, protocol: str) -> dict[str, Any]:
+def row(run: RunDirectory, asked: Predictor, speed: float, protocol: str) -> dict[str, Any]:
     """What is known of one run."""
     numbers = read_numbers(Path(run.path) / "evaluations" / f"{protocol}.json")
-    network, size = weights.build(), weights.preprocessing.size
+    network, size = asked.network, asked.preprocessing.size
     drawn = graph(network, (network.channels, size, size))
     return {
         "name": run.path.name,
-        "network": weights.network,
+        "network": network.name,
         "data": numbers["data"],
         "seed": run.info()["seed"],
         "error": numbers["error"],
@@ -57,14 +57,13 @@ def row(run: RunDirectory, weights: Weights, speed: float, protocol: str) -> dic
 
 
 @torch.inference_mode()
-def images_per_second(weights: Sequence[Weights], run_on: Execution) -> list[float]:
+def images_per_second(asked: Sequence[Predictor]) -> list[float]:
     """How many images each network classifies in a second, the median of several turns."""
-    asked = [Predictor(each, run_on) for each in weights]
     batches = []
     for each in asked:
         side = each.preprocessing.size
         count = max(1, VALUES // side**2)
-        batches.append(torch.zeros(count, 3, side, side, device=run_on.device))
+        batches.append(torch.zeros(count, 3, side, side, device=each.execution.device))
     times: list[list[float]] = [[] for _ in asked]
     for _ in range(ROUNDS + 1):
         for each, batch, spent in zip(asked, batches, times, strict=True):

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from residua import augment, images
-from residua.batches import Batch, evaluation, statistics
+from residua.batches import statistics
 from residua.checkpoints import Weights
-from residua.datasets.dataset import Split
 from residua.errors import BadData, OutOfResources, Refused
 from residua.execution import Execution, free_memory
 from residua.networks.dense import dense_head
@@ -134,7 +133,9 @@ class Predictor:
     @torch.inference_mode()
     def both(self, pixels: Sequence[Pixels], stage: str) -> tuple[Floats, Floats]:
         """Scores (n, classes) and features (n, width) of a stage, of one view in one pass."""
-        parts = [self.forward(batch.images, stage) for batch in self.batches(pixels)]
+        views = [[self.preprocessing.view(picture)] for picture in pixels]  # all of one shape
+        batches = (torch.from_numpy(batch) for _, batch in alike(views))
+        parts = [self.forward(self.normalized(batch), stage) for batch in batches]
         logits, features = (torch.cat(column) for column in zip(*parts, strict=True))
         return logits.softmax(1).cpu().numpy(), features.cpu().numpy()
 
@@ -148,12 +149,6 @@ class Predictor:
                 if name == stage:
                     features = x.float().mean((2, 3))
             return self.network.head(x).float(), features
-
-    def batches(self, pixels: Sequence[Pixels]) -> Iterator[Batch]:
-        """The pictures as the network takes them."""
-        views = np.stack([self.preprocessing.view(picture) for picture in pixels])
-        split = Split(torch.from_numpy(views), torch.zeros(len(views), dtype=torch.int64))
-        return evaluation(split, self.preprocessing, len(views), self.execution.device)
 
     def predict(
         self, pictures: Iterable[Path | bytes], top: int = 5, stage: str = ""

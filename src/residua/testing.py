@@ -89,10 +89,8 @@ def evaluate(
     ]
     if len(members) == 1:
         return alone[0], alone
-    together = evaluation(
-        np.asarray(total, np.float32), tuple(weights.sha256 for weights in members)
-    )
-    return together, alone
+    joint = evaluation(np.asarray(total, np.float32), tuple(weights.sha256 for weights in members))
+    return joint, alone
 
 
 def order_of(classes: tuple[str, ...], first: tuple[str, ...], network: str) -> list[int]:

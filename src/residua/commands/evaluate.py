@@ -11,8 +11,10 @@ from residua.commands.terminal import EMPHASIS, QUIET, WARNING, Terminal, place
 from residua.errors import GateNotMet, Refused
 
 if TYPE_CHECKING:
+    from residua.checkpoints import Weights
     from residua.commands.subjects import Subject
     from residua.evaluate import Evaluation
+    from residua.execution import Execution
     from residua.protocols import Protocol
     from residua.testing import Asking
 
@@ -75,7 +77,7 @@ def ask(subject: "Subject", options: Options, protocol: "Protocol") -> Asked:
     about: dict[str, Any] = {}
     cut = heat = None
     if options.weigh or options.calibrate or options.answers_right is not None:
-        together, alone = validated(subject, asking, options)
+        together, alone = validated(subject, weights, run_on, asking)
         if options.weigh:
             asking = asking._replace(shares=selection.fit_shares(alone))
             about["shares"] = dict(zip(subject.names, asking.shares, strict=True))
@@ -94,10 +96,10 @@ def ask(subject: "Subject", options: Options, protocol: "Protocol") -> Asked:
 
 
 def validated(
-    subject: "Subject", asking: "Asking", options: Options
+    subject: "Subject", weights: "list[Weights]", run_on: "Execution", asking: "Asking"
 ) -> "tuple[Evaluation, list[Evaluation]]":
     """What the networks answer about the images that their runs selected by."""
-    from residua import api, selection, testing
+    from residua import selection, testing
 
     if subject.split != "test":
         raise Refused(
@@ -106,8 +108,6 @@ def validated(
             fix="leave --split out",
         )
     dataset = selection.with_validation(subject.runs, subject.dataset)
-    weights = [model.weights for model in subject.models]
-    run_on = api.plain_execution(options.device)
     return testing.evaluate(weights, dataset, "validation", run_on, asking)
 
 

@@ -17,6 +17,7 @@ from residua.drawing.pen import Pen, number, text
 from residua.drawing.picture import (
     HEADING,
     Row,
+    about,
     colors,
     extent,
     heading,
@@ -24,7 +25,6 @@ from residua.drawing.picture import (
     panel,
     rows,
     together,
-    totals,
 )
 from residua.theme import document, printable
 
@@ -76,9 +76,8 @@ def sheet(columns: Sequence[Column]) -> str:
     pens = [Pen(column, tints) for column in columns]
     headings = "".join(f'<div class="cell">{top(column)}</div>' for column in columns)
     lines = "".join(line(row, pens) for row in rows(columns))
-    about = escape(printable("; ".join(f"{c.name}: {', '.join(totals(c))}" for c in columns)))
     return (
-        f'<div class="sheet n{len(columns)}" role="group" aria-label="{about}">'
+        f'<div class="sheet n{len(columns)}" role="group" aria-label="{about(columns)}">'
         f'<div class="top"><div></div>{headings}</div>{lines}</div>'
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import groupby
 
 from residua.drawing.columns import Column, Map, Piece, map_of
@@ -95,6 +96,11 @@ def totals(column: Column) -> tuple[str, str]:
         f"{column.layers} layer{'s' * (column.layers != 1)} · {short(graph.parameters)} parameters",
         f"{short(graph.multiply_adds)} multiply-adds",
     )
+
+
+def about(columns: Sequence[Column]) -> str:
+    """The networks and their totals as markup, for those who cannot see the picture."""
+    return escape(printable("; ".join(f"{c.name}: {', '.join(totals(c))}" for c in columns)))
 
 
 def short(value: int) -> str:

@@ -10,6 +10,7 @@ from residua.drawing.pen import Pen, number, path, text
 from residua.drawing.picture import (
     HEADING,
     Row,
+    about,
     colors,
     extent,
     heading,
@@ -17,9 +18,7 @@ from residua.drawing.picture import (
     panel,
     rows,
     together,
-    totals,
 )
-from residua.theme import printable
 
 MARGIN, LABELS, BETWEEN = 28.0, 70.0, 32.0
 ABOVE = 10.0  # pixels above the first box of a row
@@ -93,11 +92,10 @@ def vertical(x: float, top: float, bottom: float) -> str:
 def document(width: float, height: float, theme: str, columns: Sequence[Column], body: str) -> str:
     """Close the file: its size, its style, and words for those who cannot see it."""
     names = escape(together([column.name for column in columns]))
-    about = escape(printable("; ".join(f"{c.name}: {', '.join(totals(c))}" for c in columns)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}" '
         f'width="{number(width)}" height="{number(height)}" role="img" '
         f'aria-labelledby="title about"><title id="title">{names}</title>'
-        f'<desc id="about">{about}</desc><style>{fixed_style(theme)}</style>'
+        f'<desc id="about">{about(columns)}</desc><style>{fixed_style(theme)}</style>'
         f'<rect class="paper" width="100%" height="100%"/>{body}</svg>\n'
     )

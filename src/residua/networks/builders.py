@@ -14,7 +14,7 @@ Build = Callable[[str, "Size", Values], "Network"]
 
 
 def imagenet(join: str) -> Build:
-    """Networks for photographs whose blocks join as `join` says, a key of residual.joins."""
+    """Networks for photographs whose blocks join as `join` says, a key of residual.JOINS."""
 
     def build(name: str, size: "Size", options: Values) -> "Network":
         from residua.networks import resnet

@@ -103,6 +103,11 @@ class Evaluation:
         true = np.take_along_axis(self.scores, self.labels[:, None], 1)[:, 0]
         return -np.log(np.maximum(true, np.finfo(np.float32).tiny))
 
+    @cached_property
+    def chance(self) -> tuple[float, float]:
+        """The calibration error that perfect scores would show on so few images, and at most."""
+        return by_chance(self.confidence[self.readable])
+
     def per_class(self) -> list[dict[str, Any]]:
         """Error with its interval, precision, recall and F1 of each class."""
         kinds = range(len(self.classes))
@@ -175,7 +180,7 @@ class Evaluation:
         return self.summary() | {
             "loss": float(self.losses[some].mean()),  # of no answer there is none
             "calibration_error": calibration(sure, self.right[some]).error,
-            "calibration_error_by_chance": list(by_chance(sure)),
+            "calibration_error_by_chance": list(self.chance),
             "per_class": self.per_class(),
             "confusion": self.confusion.tolist(),
         }

@@ -55,7 +55,7 @@ class Predictor:
     """A trained network that takes pictures."""
 
     def __init__(self, weights: Weights, execution: Execution, protocol: Protocol = SINGLE) -> None:
-        self.weights, self.execution, self.protocol = weights, execution, protocol
+        self.execution, self.protocol = execution, protocol
         self.classes, self.preprocessing = weights.classes, weights.preprocessing
         self.network = weights.build()
         execution.place(self.network)

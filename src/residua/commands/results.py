@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from residua.commands.terminal import EMPHASIS, QUIET, WARNING, Part, Terminal
 from residua.comparisons import compare
 from residua.evaluate import Evaluation
-from residua.protocols import scales_of
 from residua.report.caveats import calibrated, caveats
 from residua.words import interval, listed, percent
 
@@ -29,12 +28,8 @@ def headline(tested: Mapping[str, Any]) -> Part:
 
 def on_what(subject: "Subject", tested: Evaluation) -> str:
     """The images, and the protocol with its scales."""
-    shown = {
-        scales_of(tested.protocol, model.weights.preprocessing)
-        for model in subject.models
-        if tested.protocol.name == "multi-scale" and not tested.protocol.scales
-    }
-    scales = f" ({', '.join(map(str, next(iter(shown))))} pixels)" if len(shown) == 1 else ""
+    usual = tested.scales if not tested.protocol.scales else ()  # given ones are in its words
+    scales = f" ({', '.join(map(str, usual))} pixels)" if usual else ""
     return (
         f"{tested.total:,} {subject.split} images of {subject.dataset.name}, "
         f"{tested.protocol.words()}{scales}"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from residua import augment
+from residua import augment, images
 
 seeds = st.integers(0, 2**62)
 positions = st.lists(st.integers(0, 2_000_000), min_size=1, max_size=40, unique=True)
@@ -200,3 +200,74 @@ def test_normalize_shows_the_network_its_input() -> None:
     assert out[1, 2, 0, 3] == pytest.approx((images[1, 0, 3, 2].item() - 0.3) / 4)
     by_pixel = augment.normalize(images, images[0], torch.ones(3))
     assert torch.equal(by_pixel[0], torch.zeros(3, 4, 4))
+
+
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    size=st.integers(1, 40),
+    u=draws,
+    seed=st.integers(0, 9),
+)
+def test_resized_is_the_plain_resize_of_whole_pixels_within_two_levels(
+    height: int, width: int, size: int, u: list[float], seed: int
+) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    box = augment.area_box(width, height, u)
+    left, top, right, bottom = map(round, box)
+    left, top = min(left, width - 1), min(top, height - 1)
+    part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
+    found = augment.resized(pixels, size, box)
+    assert found.dtype == np.uint8 and found.flags.c_contiguous
+    expected = images.resize(part, size, size).astype(int)
+    assert np.abs(found - expected).max() <= 2
+
+
+@given(st.lists(st.floats(0.01, 1), max_size=5), st.integers(4, 512), st.floats(0, 1))
+def test_sizes_take_turns_and_never_exceed_the_size(
+    shares: list[float], size: int, progress: float
+) -> None:
+    found = augment.size_at(shares, size, progress)
+    assert 4 <= found <= size and (found == size or found % 4 == 0)
+    for turn, share in enumerate(shares):
+        middle = augment.size_at(shares, size, (turn + 0.5) / len(shares))
+        assert abs(middle - max(4, share * size)) <= 2 + size % 4
+    if not shares or shares[-1] == 1:
+        assert augment.size_at(shares, size, 1.0) == size
+
+
+def test_sizes_of_the_recipe_fast() -> None:
+    assert [augment.size_at((0.75, 1.0), 32, at) for at in (0, 0.49, 0.5, 1)] == [24, 24, 32, 32]
+    assert [augment.size_at((0.5, 0.75, 1.0), 224, at) for at in (0, 0.4, 0.9)] == [112, 168, 224]
+
+
+def test_shrinking_keeps_the_mean_and_averages_what_a_pixel_covers() -> None:
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = images.contiguous(memory_format=torch.channels_last)
+    small = augment.shrink(images, 24)
+
+    assert small.shape == (2, 3, 24, 24)
+    assert small.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(small.mean((2, 3)), images.mean((2, 3)), atol=0.02, rtol=0)
+    assert augment.shrink(images, 32) is images
+    flat = augment.shrink(torch.full((1, 3, 32, 32), 0.7), 20)
+    torch.testing.assert_close(flat, torch.full((1, 3, 20, 20), 0.7))
+    checks = (
+        torch.arange(32).view(1, 1, 1, 32) % 2 * torch.ones(1, 3, 32, 1)
+    )  # finer than 16 pixels
+    assert (augment.shrink(checks, 16)[..., 2:-2] - 0.5).abs().max() < 0.1
+
+
+@given(b=st.integers(0, 4), h=st.integers(1, 7), w=st.integers(1, 7), each_pixel=st.booleans())
+def test_normalize_has_the_bits_of_its_formula(b: int, h: int, w: int, each_pixel: bool) -> None:
+    images_ = pictures(b, h, w)
+    mean = torch.rand(h, w, 3) if each_pixel else torch.rand(3)
+    std = torch.rand(3) + 0.1
+    floats = images_.float() / 255
+    expected = ((floats - mean) / std).permute(0, 3, 1, 2)
+    before = floats.clone()
+    for given_ in (images_, floats):
+        found = augment.normalize(given_, mean, std)
+        assert torch.equal(found, expected)
+        assert found.permute(0, 2, 3, 1).is_contiguous()
+    assert torch.equal(floats, before)

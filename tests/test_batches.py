@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from residua import augment, datasets
-from residua.batches import Batch, evaluation, shown, steps_per_epoch, training
+from residua.batches import Batch, evaluation, order, shown, steps_per_epoch, training
 from residua.datasets.dataset import Split
 from residua.datasets.memory import in_memory
 from residua.errors import BadData, OutOfResources
@@ -91,18 +91,51 @@ def test_an_images_view_does_not_depend_on_the_batch_size(crop: str, color: str)
     assert changed > 12  # a flip alone would change half
 
 
-def test_views_are_those_of_augment() -> None:
-    """Pad, crop and flip by the image's own numbers, then normalize."""
-    split = noise(16)
-    look = Preprocessing(6, mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
+@pytest.mark.parametrize("each_pixel", [False, True])
+def test_views_have_the_bits_of_the_plain_formulas(each_pixel: bool) -> None:
+    """Pad, crop and flip by the image's own numbers, then subtract the mean and divide."""
+    split, side = noise(16), 6
+    mean = torch.rand(side, side, 3) if each_pixel else torch.tensor([0.1, 0.2, 0.3])
+    look = Preprocessing(side, mean=tuple(mean.flatten().tolist()), std=(0.5, 1.1, 2.0))
     recipe = Recipe(batch=16, crop="pad", flip=True, seed=4)
     (batch,) = training(split, look, recipe, 2, CPU)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
     u = augment.uniforms(4, 2, batch.indices, 10)
+    for row, index in enumerate(batch.indices.tolist()):
+        page = np.zeros((side + 8, side + 8, 3), np.uint8)
+        page[4:-4, 4:-4] = split.pixels(index)
+        top, left = (int(value * 9) for value in u[row, :2])
+        pixels = page[top : top + side, left : left + side]
+        pixels = pixels[:, ::-1] if u[row, 2] < 0.5 else pixels
+        floats = torch.from_numpy(pixels.copy()).float() / 255
+        expected = ((floats - mean) / torch.tensor(look.std)).permute(2, 0, 1)
+        assert torch.equal(batch.images[row], expected)
+    ((shown_, *_),) = evaluation(split, look, 16, CPU)
     assert isinstance(split.images, Tensor)
-    pixels = augment.flip(augment.pad_crop(split.images[batch.indices], u[:, :2]), u[:, 2])
-    mean, std = torch.tensor(look.mean), torch.tensor(look.std)
-    expected = ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
-    assert torch.allclose(batch.images, expected)
+    plain = (split.images.float() / 255 - mean) / torch.tensor(look.std)
+    assert torch.equal(shown_, plain.permute(0, 3, 1, 2))
+
+
+@given(parts=st.sampled_from([1, 2, 4]), start=st.integers(0, 2))
+def test_the_parts_of_batches_are_the_batches(parts: int, start: int) -> None:
+    split, look = noise(40), Preprocessing(6)
+    recipe = replace(PLAIN, crop="pad", flip=True, color="pca")
+    whole = list(training(split, look, recipe, 1, CPU, start))
+    shares = [
+        list(training(split, look, recipe, 1, CPU, start, (which, parts))) for which in range(parts)
+    ]
+    for batch, *pieces in zip(whole, *shares, strict=True):
+        assert {len(piece.labels) for piece in pieces} == {8 // parts}
+        for ours, theirs in zip(joined(pieces), batch, strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_order_is_that_of_the_batches() -> None:
+    split = noise(40)
+    batches = training(split, Preprocessing(6), PLAIN, 3, CPU)
+    for indices, batch in zip(order(split, PLAIN, 3), batches, strict=True):
+        assert torch.equal(indices, batch.indices)
+        assert torch.equal(split.labels[indices], batch.labels)
 
 
 @given(images=st.integers(1, 40), batch=st.integers(1, 50))
@@ -142,6 +175,21 @@ def test_workers_change_no_bit(files: Split, crop: str) -> None:
     assert len(alone) == len(shared) > 1
     for one, other in zip(alone, shared, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("crop", ["none", "pad", "area", "scale"])
+def test_workers_read_only_their_part(files: Split, crop: str) -> None:
+    assert isinstance(files.images, tuple)
+    look = Preprocessing(7, "crop", 8)
+    recipe = Recipe(batch=8, crop=crop, flip=True, workers=2)  # type: ignore[arg-type]
+    whole = list(training(files, look, recipe, 1, CPU))
+    others = torch.cat([batch.indices[:4] for batch in whole]).tolist()
+    for index in others:  # what another process reads
+        files.images[index].write_bytes(b"<html>")
+    part = list(training(files, look, recipe, 1, CPU, 0, (1, 2)))
+    for one, other in zip(whole, part, strict=True):
+        assert torch.equal(one.images[4:], other.images)
+        assert torch.equal(one.indices[4:], other.indices)
 
 
 @pytest.mark.parametrize("crop", ["none", "pad"])

@@ -44,7 +44,7 @@ def learn(learner: Learner, recipe: Recipe, count: int, first: int = 0) -> None:
         pass
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "caffe-sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "caffe-sgd", "adamw", "muon"])
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("at", [0, 1, 3])
 def test_a_restored_learner_continues_to_the_bit(

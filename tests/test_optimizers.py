@@ -11,9 +11,13 @@ from torch.optim import SGD, Optimizer
 
 from residua import networks
 from residua.optimizers import (
+    REST,
     CaffeSGD,
+    Muon,
     learning_rate,
     make_optimizer,
+    muon_groups,
+    orthogonalized,
     parameter_groups,
 )
 from residua.recipes import RECIPES, Recipe
@@ -76,6 +80,94 @@ def test_caffe_sgd_leaves_what_has_no_gradient() -> None:
     optimizer.step()
     assert torch.equal(unused, torch.ones(2))
     assert (used < 1).all()
+
+
+def matrices(seed: int, count: int, d: int, e: int) -> Tensor:
+    return torch.randn(count, d, e, generator=torch.Generator().manual_seed(seed))
+
+
+@given(st.integers(0, 2**40), st.integers(1, 3), st.integers(1, 12), st.integers(1, 40))
+def test_orthogonalizing_turns_nothing_and_makes_what_is_large_alike(
+    seed: int, count: int, d: int, e: int
+) -> None:
+    """The singular vectors stay; singular values above a fiftieth of the norm become about one."""
+    given_ = matrices(seed, count, d, e)
+    left, before, right = torch.linalg.svd(given_, full_matrices=False)
+    after = left.mT @ orthogonalized(given_, torch.float32) @ right.mT
+
+    values = after.diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(after, torch.diag_embed(values), atol=2e-4, rtol=0)
+    large = before > given_.norm(dim=(1, 2))[:, None] / 50
+    assert ((values > 0.6) & (values < 1.25) | ~large).all()
+
+
+@given(st.integers(0, 2**40), st.floats(1e-3, 1e3))
+def test_orthogonalizing_ignores_scale_and_commutes_with_rotations(seed: int, scale: float) -> None:
+    given_ = matrices(seed, 1, 5, 9)
+    rotation = torch.linalg.qr(matrices(seed + 1, 1, 5, 5))[0]
+    once = orthogonalized(given_, torch.float32)
+
+    torch.testing.assert_close(orthogonalized(scale * given_, torch.float32), once)
+    turned = orthogonalized(rotation @ given_, torch.float32)
+    torch.testing.assert_close(turned, rotation @ once, atol=1e-4, rtol=1e-3)
+
+
+def test_half_precision_orthogonalizes_to_its_rounding() -> None:
+    given_ = matrices(3, 2, 16, 144)
+    exact, rounded = (orthogonalized(given_, kind) for kind in (torch.float32, torch.bfloat16))
+    assert rounded.dtype == torch.float32
+    assert (rounded - exact).norm() < 0.03 * exact.norm()
+    assert torch.equal(orthogonalized(torch.zeros(1, 3, 4), torch.bfloat16), torch.zeros(1, 3, 4))
+
+
+def test_muon_is_its_recursion_whatever_the_order_in_memory() -> None:
+    """v <- m v + g, W <- W - r U(g + m v), on one weight at a time; like shapes share a product."""
+    shapes, rate, m = [(4, 3, 3, 3), (4, 3, 3, 3), (6, 2, 1, 1)], 0.1, 0.6
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in shapes]
+    weights = [nn.Parameter(value.contiguous(memory_format=torch.channels_last)) for value in start]
+    group = {"params": weights, "momentum": m, "weight_decay": 0.0, "orthogonal": True}
+    optimizer = Muon([group], rate, torch.float32)
+    velocities = [torch.zeros(shape) for shape in shapes]
+    for _ in range(3):
+        for index, weight in enumerate(weights):
+            gradient = torch.randn(shapes[index], generator=generator)
+            weight.grad = gradient.clone()
+            velocities[index] = m * velocities[index] + gradient
+            move = (gradient + m * velocities[index]).flatten(1)
+            start[index] -= rate * orthogonalized(move[None], torch.float32)[0].view(shapes[index])
+        optimizer.step()
+
+    for weight, expected in zip(weights, start, strict=True):
+        torch.testing.assert_close(weight.detach(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_muon_moves_the_rest_as_sgd_with_nesterov_momentum() -> None:
+    ours, theirs = (nn.Parameter(torch.tensor([3.0, -1.0])) for _ in range(2))
+    muon = Muon([{"params": [ours], "weight_decay": 0.01, **REST}], 0.1, torch.float32)
+    rate = 0.1 * float(REST["factor"])
+    sgd = SGD([theirs], rate, momentum=0.9, nesterov=True, weight_decay=0.01)
+    for step in range(4):
+        for weight, optimizer in ((ours, muon), (theirs, sgd)):
+            weight.grad = torch.tensor([1.0, 2.0]) * (step + 1)
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+@given(
+    name=st.sampled_from(["resnet8-cifar", "sprint11-cifar", "resnet18", "preact11-cifar-gn"]),
+    decay_norms=st.booleans(),
+)
+def test_muon_turns_every_convolution_but_the_first(name: str, decay_norms: bool) -> None:
+    with torch.device("meta"):
+        network = networks.build(name, 5)
+    groups = muon_groups(network, Recipe(decay_norms=decay_norms))
+
+    held = [id(weight) for group in groups for weight in group["params"]]
+    assert sorted(held) == sorted(id(weight) for weight in network.parameters())
+    turned = {id(w) for group in groups if group["orthogonal"] for w in group["params"]}
+    for key, weight in network.named_parameters():
+        assert (id(weight) in turned) == (weight.ndim == 4 and "stem" not in key), key
 
 
 @given(

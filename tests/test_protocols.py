@@ -94,6 +94,13 @@ def test_a_single_view_is_that_of_the_preprocessing() -> None:
     assert same(Protocol().views(pixels, LOOK), [LOOK.view(pixels)])
 
 
+@pytest.mark.parametrize("shape", [(30, 41), (16, 16)])
+def test_mirrored_is_the_single_view_and_its_mirror_image(shape: tuple[int, int]) -> None:
+    pixels = photo(*shape, 6)
+    view = LOOK.view(pixels)
+    assert same(Protocol("mirrored").views(pixels, LOOK), [view, view[:, ::-1]])
+
+
 def test_usual_scales_are_those_of_the_paper_and_closer_ones_for_small_images() -> None:
     """He et al. 2016a, section 3.4."""
     assert usual_scales(Preprocessing(224, "crop", 256)) == (224, 256, 384, 480, 640)
@@ -109,8 +116,8 @@ def test_usual_scales_begin_at_the_size_and_grow(size: int) -> None:
 
 
 PROTOCOLS_OF_ALL_KINDS = st.one_of(
-    st.builds(Protocol, st.sampled_from(["single", "ten-crop"]), st.sampled_from(["softmax"])),
-    st.builds(Protocol, st.just("ten-crop"), st.just("logits")),
+    st.builds(Protocol, st.sampled_from(["single", "mirrored", "ten-crop"]), st.just("softmax")),
+    st.builds(Protocol, st.sampled_from(["mirrored", "ten-crop"]), st.just("logits")),
     st.builds(
         Protocol,
         st.just("multi-scale"),
@@ -128,11 +135,12 @@ def test_different_protocols_have_different_slugs_and_words(one: Protocol, other
 
 
 def test_all_settings_have_slugs_of_their_own() -> None:
-    grid = [Protocol(), *(Protocol("ten-crop", average) for average in ("softmax", "logits"))]
+    several = itertools.product(("mirrored", "ten-crop"), ("softmax", "logits"))
+    grid = [Protocol(), *(Protocol(*each) for each in several)]
     scales = [(), (32,), (32, 36), (36, 32), (3236,)]
-    for average, several, mirror in itertools.product(("softmax", "logits"), scales, (True, False)):
-        grid.append(Protocol("multi-scale", average, several, mirror))
-    assert len({protocol.slug for protocol in grid}) == len(grid) == 23
+    for average, sizes, mirror in itertools.product(("softmax", "logits"), scales, (True, False)):
+        grid.append(Protocol("multi-scale", average, sizes, mirror))
+    assert len({protocol.slug for protocol in grid}) == len(grid) == 25
     assert len({protocol.words() for protocol in grid}) == len(grid)
 
 
@@ -142,6 +150,7 @@ def test_an_average_of_one_view_is_the_same_either_way() -> None:
 
 def test_words() -> None:
     assert Protocol().words() == "single view"
+    assert Protocol("mirrored").words() == "a view and its mirror image, softmax averaged"
     assert Protocol("ten-crop", "logits").words() == "10 crops, logits averaged"
     one = Protocol("multi-scale", scales=(32,), mirror=False)
     assert one.words() == "dense, at 32 pixels, softmax averaged"
@@ -159,11 +168,11 @@ def test_misspelled_names_bring_a_suggestion() -> None:
     assert "protocol" in refused.value.what
     with pytest.raises(Refused, match='did you mean "logits"'):
         Protocol("ten-crop", "logit")
-    with pytest.raises(Refused, match="known: single, ten-crop, multi-scale"):
+    with pytest.raises(Refused, match="known: single, mirrored, ten-crop, multi-scale"):
         Protocol("?")
 
 
-@pytest.mark.parametrize("name", ["single", "ten-crop"])
+@pytest.mark.parametrize("name", ["single", "mirrored", "ten-crop"])
 def test_only_multi_scale_has_scales_and_mirroring_to_choose(name: str) -> None:
     for settings in ({"scales": (32,)}, {"mirror": False}):
         with pytest.raises(Refused, match="of the protocol multi-scale"):

@@ -19,6 +19,7 @@ FACTS = Facts(
     "photographs",
     cores=8,
     cuda=False,
+    unfused="",
     bf16=False,
     memory=10**10,
     depth=0,

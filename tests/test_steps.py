@@ -79,7 +79,7 @@ def test_clipping_bounds_the_gradient() -> None:
 def test_label_smoothing_spreads_the_label() -> None:
     network = networks.build("resnet8-cifar", 3).eval()
     (batch,) = batches(1)
-    loss, logits = objective(network, batch, replace(RECIPE, label_smoothing=0.3), 0)
+    loss, logits = objective(network.outputs, batch, replace(RECIPE, label_smoothing=0.3), 0)
     target = F.one_hot(batch.labels, 3) * 0.7 + 0.1
     expected = -(target * logits.log_softmax(1)).sum(1).mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -97,7 +97,7 @@ def test_mixup_blends_images_and_labels_by_one_share_for_each_step() -> None:
             0
         )
         expected = -(target * network(mixed).log_softmax(1)).sum(1).mean()
-        loss, _ = objective(network, batch, recipe, index)
+        loss, _ = objective(network.outputs, batch, recipe, index)
         assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
         losses.append(loss.item())
     assert losses[0] == losses[2] != losses[1]
@@ -131,7 +131,7 @@ def test_auxiliary_heads_add_three_tenths_of_their_losses() -> None:
     network = networks.build("googlenet", 3).eval()
     batch = Batch(torch.randn(2, 3, 64, 64), torch.tensor([0, 2]), torch.arange(2))
 
-    loss, logits = objective(network, batch, Recipe(label_smoothing=0.1), 0)
+    loss, logits = objective(network.outputs, batch, Recipe(label_smoothing=0.1), 0)
 
     with torch.no_grad():
         main, *others = (

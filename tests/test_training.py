@@ -42,6 +42,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "adamw": {"optimizer": "adamw", "learning_rate": 0.003, "select": "last"},
     "caffe-sgd": {"optimizer": "caffe-sgd", "schedule": "step", "normalize": "pixel"},
+    "processes": {"processes": 2, "crop": "pad", "ema": 0.9, "checkpoint_every": 4},
+    "growing images": {"grow": (0.5, 1.0), "optimizer": "muon", "select": "last"},
     "warm-up by error": {"warmup_error": 0.88, "warmup": 0.0, "schedule": "constant"},
 }
 STEPS = 18  # three epochs of six
@@ -414,7 +416,7 @@ def test_poisoned_weights_diverge_before_anything_is_kept(tmp_path: Path, kind: 
     job = tiny.job()
     with torch.no_grad():
         if kind == "parameter":
-            next(job.task.network.parameters()).view(-1)[3] = float("nan")
+            next(job.task.network.parameters())[3, 0, 0, 0] = float("nan")
         else:
             norm = next(m for m in job.task.network.modules() if hasattr(m, "running_var"))
             norm.running_var[0] = float("inf")  # type: ignore[index, operator]

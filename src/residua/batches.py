@@ -1,14 +1,15 @@
 """Batches for a network: one iterator, whether the images lie in memory or on disk.
 
-Images in memory at the network's size are gathered by one indexed read; all others are decoded,
-cut and resized by worker processes ahead of need. Everything after that, the random view included,
-is the same tensor code, so where images lie and how many workers there are changes no bit.
+Images in memory at the network's size are gathered by one indexed read, on the device, where they
+stay; all others are decoded, cut and resized by worker processes ahead of need. Everything after
+that, the random view included, is the same tensor code, so where images lie and how many workers
+there are changes no bit. Nothing here waits for a GPU.
 """
 
 import hashlib
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from residua import augment, images
 from residua.datasets.dataset import Pixels, Split
 from residua.errors import BadData, OutOfResources
 from residua.images import Preprocessing
-from residua.interrupt import SIGNALS
+from residua.interrupt import deaf
 from residua.recipes import Recipe
 
 Views = list[Pixels]  # (h, w, 3) each, of one picture
@@ -28,6 +29,8 @@ Show = Callable[[Pixels], Views]
 # Which of an image's random numbers decide what.
 PAD, FLIP, COLOR, BOX = slice(0, 2), 2, slice(3, 6), slice(6, 10)
 NUMBERS = 10
+RESIDENT_SHARE = 4  # images stay on a GPU where they take at most one part in so many of it
+_resident: WeakKeyDictionary[Split, dict[torch.device, Tensor]] = WeakKeyDictionary()
 
 
 class Batch(NamedTuple):
@@ -43,6 +46,15 @@ def steps_per_epoch(split: Split, batch: int) -> int:
     return max(1, len(split) // batch)
 
 
+def order(split: Split, recipe: Recipe, epoch: int) -> list[Tensor]:
+    """The positions (b) of each batch of an epoch: a shuffle drawn from seed and epoch alone."""
+    key = hashlib.sha256(f"order/{recipe.seed}/{epoch}".encode()).digest()[:7]
+    generator = torch.Generator().manual_seed(int.from_bytes(key, "big"))
+    shuffled = torch.randperm(len(split), generator=generator)
+    size = recipe.batch or len(split)
+    return list(shuffled.split(size))[: steps_per_epoch(split, size)]
+
+
 def training(
     split: Split,
     preprocessing: Preprocessing,
@@ -50,31 +62,31 @@ def training(
     epoch: int,
     device: torch.device,
     start: int = 0,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch from step `start` on, shuffled and augmented.
 
-    Order and views follow from the recipe's seed and the epoch alone.
+    Order and views follow from the recipe's seed and the epoch alone. Of every batch only the part
+    (which, of how many) is read and yielded: together the parts are what the whole is.
     """
-    key = hashlib.sha256(f"order/{recipe.seed}/{epoch}".encode()).digest()[:7]
-    generator = torch.Generator().manual_seed(int.from_bytes(key, "big"))
-    order = torch.randperm(len(split), generator=generator)
-    size = recipe.batch or len(split)
-    chunks = list(order.split(size))[: steps_per_epoch(split, size)][start:]
+    chunks = order(split, recipe, epoch)[start:]
+    which, parts = part
+    chunks = [chunk.unflatten(0, (parts, -1))[which] for chunk in chunks]
     source = Source(split, preprocessing, recipe, epoch)
     mean, std = statistics(preprocessing, device)
-    for pixels, indices in gather(source, chunks, recipe.workers or 0, device):
-        u = augment.uniforms(recipe.seed, epoch, indices, NUMBERS).to(device)
+    labels, places = split.labels.to(device), moved(chunks, device)
+    gathered = gather(source, chunks, recipe.workers or 0, device)
+    for indices, place, pixels in zip(chunks, places, gathered, strict=True):
+        u = augment.uniforms(recipe.seed, epoch, place, NUMBERS)
         if recipe.crop == "pad":
             pixels = augment.pad_crop(pixels, u[:, PAD])
         if recipe.flip:
             pixels = augment.flip(pixels, u[:, FLIP])
-        floats = pixels.float() / 255
         if recipe.color == "jitter":
-            floats = augment.jitter(floats, u[:, COLOR])
+            pixels = augment.jitter(pixels.float().div_(255), u[:, COLOR])
         elif recipe.color == "pca":
-            floats = augment.pca_color(floats, u[:, COLOR])
-        labels = split.labels[indices].to(device, non_blocking=True)
-        yield Batch(augment.normalize(floats, mean, std), labels, indices)
+            pixels = augment.pca_color(pixels.float().div_(255), u[:, COLOR])
+        yield Batch(augment.normalize(pixels, mean, std), labels[place], indices)
 
 
 def evaluation(
@@ -87,9 +99,10 @@ def evaluation(
     """Yield every image once, in the split's order, as `preprocessing` shows it."""
     chunks = list(torch.arange(len(split)).split(batch))
     mean, std = statistics(preprocessing, device)
-    for pixels, indices in gather(Source(split, preprocessing), chunks, workers, device):
-        labels = split.labels[indices].to(device, non_blocking=True)
-        yield Batch(augment.normalize(pixels.float() / 255, mean, std), labels, indices)
+    labels, places = split.labels.to(device), moved(chunks, device)
+    gathered = gather(Source(split, preprocessing), chunks, workers, device)
+    for indices, place, pixels in zip(chunks, places, gathered, strict=True):
+        yield Batch(augment.normalize(pixels, mean, std), labels[place], indices)
 
 
 def statistics(preprocessing: Preprocessing, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -122,7 +135,13 @@ class Source(Dataset[Pixels | BadData]):
             return stored
         return None
 
-    def __getitem__(self, index: int) -> Pixels | BadData:
+    def __getitems__(self, indices: list[int]) -> list[Pixels | BadData]:
+        """The views of a whole batch: their random numbers are drawn together."""
+        u = augment.uniforms(self.seed, self.epoch, torch.tensor(indices), NUMBERS)[:, BOX]
+        return [self.view(index, row) for index, row in zip(indices, u.tolist(), strict=True)]
+
+    def view(self, index: int, u: Sequence[float]) -> Pixels | BadData:
+        """One view; where it is random, u (4) says what it shows."""
         try:
             pixels = self.split.pixels(index)
         except BadData as error:
@@ -130,24 +149,55 @@ class Source(Dataset[Pixels | BadData]):
         if self.crop is None:
             return self.preprocessing.view(pixels)
         size, (height, width) = self.preprocessing.size, pixels.shape[:2]
-        u = augment.uniforms(self.seed, self.epoch, torch.tensor([index]), NUMBERS)[0, BOX].tolist()
         if self.crop == "area":
             box = augment.area_box(width, height, u)
         else:
             box = augment.scale_box(width, height, size, u)
+        if self.split.kept is not None:
+            return augment.resized(pixels, size, box)
         return images.resize(pixels, size, size, box)
 
 
 def gather(
     source: Source, chunks: Sequence[Tensor], workers: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield pixels (b, size, size, 3) on the device, and positions (b), chunk by chunk."""
+) -> Iterator[Tensor]:
+    """Yield pixels (b, size, size, 3) on the device, chunk by chunk of positions (b)."""
     if (ready := source.ready) is not None:
-        for indices in chunks:
-            yield ready[indices.to(ready.device)].to(device, non_blocking=True), indices
+        stored = resident(source.split, ready, device)
+        for indices in moved(chunks, stored.device):
+            yield sent(stored.index_select(0, indices), device)
         return
-    for views, indices in zip(loaded(source, chunks, workers, together), chunks, strict=True):
-        yield torch.from_numpy(views).to(device), indices
+    for views in loaded(source, chunks, workers, together):
+        yield sent(torch.from_numpy(views), device)
+
+
+def resident(split: Split, stored: Tensor, device: torch.device) -> Tensor:
+    """The split's images on the device: moved there once, and kept while the split lives.
+
+    Itself where the device has no room to spare.
+    """
+    if stored.device.type == device.type:
+        return stored
+    held = _resident.setdefault(split, {})
+    if device not in held:
+        if stored.nbytes > torch.cuda.mem_get_info(device)[0] // RESIDENT_SHARE:
+            return stored
+        held[device] = stored.to(device)
+    return held[device]
+
+
+def moved(chunks: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+    """The chunks on the device, copied there together: a copy in each step would wait for it."""
+    if device.type == "cpu" or not chunks:
+        return chunks
+    return torch.cat(list(chunks)).to(device).split([len(chunk) for chunk in chunks])
+
+
+def sent(pixels: Tensor, device: torch.device) -> Tensor:
+    """A batch on the device; from pinned memory it is copied while the processor goes on."""
+    if device.type == "cuda" and pixels.device.type == "cpu":
+        pixels = pixels.pin_memory()
+    return pixels.to(device, non_blocking=True)
 
 
 def shown(
@@ -220,13 +270,6 @@ def together(views: Sequence[Pixels | BadData]) -> Pixels | BadData:
 
 
 def started(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The loader's items, its workers deaf to signals that ask to stop.
-
-    A signal often goes to all processes at once. The workers end with their parent, which may still
-    need them to finish a step.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # workers inherit it
-    try:
+    """The loader's items; its workers end with their parent, which a signal may let finish."""
+    with deaf():
         return iter(loader)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

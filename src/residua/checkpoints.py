@@ -29,6 +29,7 @@ from residua import durable, networks
 from residua.errors import BadData, ResiduaError
 from residua.images import Preprocessing
 from residua.networks.network import Network
+from residua.pretrained import file_of, is_pretrained
 
 FORMAT = "residua-1"
 HEADER_LIMIT = 4_000_000  # bytes
@@ -76,8 +77,9 @@ def write_weights(path: Path, weights: Weights) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def open_weights(path: Path) -> Weights:
-    """The weights of a run or of a weights file."""
+def open_weights(source: str | Path) -> Weights:
+    """The weights of a run, of a weights file, or of a name in PRETRAINED."""
+    path = file_of(str(source)) if is_pretrained(source) else Path(source)
     return read_weights(path / "weights.safetensors" if path.is_dir() else path)
 
 
@@ -88,7 +90,7 @@ def read_weights(path: Path) -> Weights:
         BadData: the file is missing, malformed, hostile, or describes no network of ours.
     """
     data = read_bytes(path)
-    tensors = decode(data, path)
+    tensors = {name: widened(tensor) for name, tensor in decode(data, path).items()}
     card = metadata(data, path)
     try:
         classes = tuple(str(name) for name in card["classes"])
@@ -103,6 +105,11 @@ def read_weights(path: Path) -> Weights:
         raise BadData(error.what, where=str(path), fix=error.fix) from error
     digest = hashlib.sha256(data).hexdigest()
     return Weights(tensors, name, classes, preprocessing, metrics, digest)
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """Half precision is a way to store weights, not to compute with them."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def skeleton(name: str, classes: int, tensors: Mapping[str, Tensor]) -> Network:

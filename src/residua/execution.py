@@ -1,26 +1,61 @@
-"""How a step runs on this hardware: device, precision, memory format, threads.
+"""How a step runs on this hardware.
 
-Networks are written as the papers write them; what makes them fast is decided here.
+Networks are written as the papers write them; what makes them fast is decided here, and is done to
+a view of the network that shares its parameters (`rewrites`). In the order of what they gain:
+
+    precision      convolutions in bf16 where the hardware multiplies it fast; weights, norms'
+                   statistics and the loss stay in fp32. GPUs without it: fp16, the loss scaled
+    memory format  channels_last: the channels of a pixel are neighbors, as convolutions read them
+    parallelism    on a processor one pinned process per core (`team`), which wait for each other
+                   once a step, where threads wait at every layer
+    fusion         norm, addition and ReLU in one pass over memory: most of a small network's time
+                   is moving numbers, not multiplying them. On GPUs `torch.compile` does it
+    memory         what the backward pass needs is kept, or computed again where room is scarce
+
+`prepare` times a few steps against the plain way, and falls back to it where this is no faster.
 """
 
 import os
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from residua.errors import Refused
+from residua.networks.network import Network
 from residua.recipes import Recipe
+from residua.rewrites.fused import fused
+from residua.rewrites.memory import Plan, plan
+from residua.rewrites.recomputed import recomputed
+
+Outputs = Callable[[Tensor], list[Tensor]]  # images -> logits of the head and auxiliary heads
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def own_cores() -> list[int]:
+    """The numbers of the processor cores that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """How many these are."""
+    return len(own_cores())
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads until the block ends."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def free_memory() -> int:
@@ -49,10 +84,30 @@ class Execution:
     precision: str
     threads: int
     scaler: torch.amp.GradScaler  # scales the loss for fp16, and passes it through otherwise
+    processes: int = 1  # that share each step, each with one thread
+    fused: bool = False  # norm, addition and ReLU in one pass
+    compiled: bool = False
+    plan: Plan | None = None  # what the backward pass keeps; None where memory is no question
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move the network here, its convolution weights in channels_last memory."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def view(self, network: Network) -> Network:
+        """The network as a training step runs it; its parameters are the network's own."""
+        keep, segments = (self.plan.keep, self.plan.segments) if self.plan else ("all", 0)
+        view = fused(network, keep) if self.fused or keep != "all" else network
+        return recomputed(view, segments) if segments else view
+
+    def outputs(self, network: nn.Module) -> Outputs:
+        """Logits of the head and of auxiliary heads for images, as a training step asks for them.
+
+        A compilation happens at the first call, which may fail.
+        """
+        outputs: Outputs = lambda images: [network(images)]  # noqa: E731, of someone else's module
+        if isinstance(network, Network):
+            outputs = self.view(network).outputs
+        return torch.compile(outputs, mode="reduce-overhead") if self.compiled else outputs
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context for a forward pass; weights, norms and loss stay in float32."""
@@ -81,7 +136,39 @@ def execution(recipe: Recipe) -> Execution:
     threads = recipe.threads or cores()
     torch.set_num_threads(threads)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    return Execution(device, precision, threads, scaler)
+    processes = recipe.processes or 1
+    if processes > 1 and device.type != "cpu":
+        raise Refused("several processes share a step on a processor only", f"device {device}")
+    if processes > 1 and (recipe.batch or 1) % processes:
+        raise Refused(
+            f"{recipe.batch} images in a step cannot be shared by {processes} processes",
+            where=f"--batch {recipe.batch} --processes {processes}",
+            fix="choose a batch that is a multiple of the processes",
+        )
+    return Execution(
+        device, precision, threads, scaler, processes, bool(recipe.fused), bool(recipe.compile)
+    )
+
+
+MEMBER = 2**26  # bytes of a process beside its share of a step
+
+
+def fitted(run_on: Execution, network: Network, recipe: Recipe) -> Execution:
+    """Choose what the backward pass keeps, so that a step fits into memory.
+
+    Raises:
+        OutOfResources: no way of training fits; the message says what the leanest one needs.
+    """
+    limit = recipe.memory or free_memory()
+    if run_on.device.type == "cuda":
+        limit = min(limit, torch.cuda.mem_get_info(run_on.device)[0])
+    if run_on.processes > 1:  # each has its gradients
+        weights = sum(weight.numel() for weight in network.parameters())
+        limit -= run_on.processes * (4 * weights + MEMBER)
+    size, batch = recipe.size or 0, recipe.batch or 1
+    shape, dtype = (network.channels, size, size), DTYPES[run_on.precision]
+    run_on.place(network)
+    return replace(run_on, plan=plan(network, shape, batch, limit, dtype))
 
 
 def find_device(name: str) -> torch.device:

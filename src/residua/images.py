@@ -32,6 +32,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401  Pillow knows WebP once this is imported
 )
 
+from residua import jpeg
 from residua.containers import FORMATS, container, damaged, drawing
 from residua.errors import BadData, OutOfResources, Refused, suggestion
 
@@ -82,7 +83,7 @@ def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> Pixels:
     header = probe(data, pixel_limit)
     orientation = container(data).orientation
     try:
-        pixels = _upright(_rgb(drawing(data, header.format), header.format), orientation)
+        pixels = _upright(_stored(drawing(data, header.format), header.format), orientation)
     except MemoryError:
         what = f"no memory to decode an image of {header.width} x {header.height} pixels"
         raise OutOfResources(what, fix="use fewer workers or smaller images") from None
@@ -248,6 +249,11 @@ class Preprocessing:
 
 def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
     return Image.open(BytesIO(data), formats=[kind])
+
+
+def _stored(data: bytes, kind: str) -> Pixels:
+    pixels = jpeg.fast(data) if kind == "JPEG" else None
+    return _rgb(data, kind) if pixels is None else pixels
 
 
 def _rgb(data: bytes, kind: str) -> Pixels:

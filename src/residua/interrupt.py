@@ -48,6 +48,19 @@ class Interrupt:
                 signal.signal(number, handler)
 
 
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Processes that begin in this block never hear the signals.
+
+    A signal often goes to all processes at once; the parent decides when the others end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they inherit it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def stopped(name: str = "a signal") -> Stopped:
     """The error that ends interrupted work."""
     return Stopped(f"stopped by {name}")

@@ -4,7 +4,7 @@ What is restored continues to the bit: the optimizer's buffers, the averaged wei
 scale and the random state of layers such as dropout are all part of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +14,25 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from residua.batches import Batch
-from residua.execution import Execution
+from residua.execution import Execution, Outputs
 from residua.optimizers import make_optimizer
 from residua.recipes import Recipe
 
 
 @dataclass
 class Learner:
-    """A network, its optimizer, the average of its weights if one is kept, and where it runs."""
+    """A network, its optimizer, the average of its weights if one is kept, and where it runs.
+
+    A step asks `outputs`, a faster view of the network, for logits; or it asks `together`, several
+    processes, for the gradients of a step, given its index and the size of its images (0: theirs).
+    """
 
     network: nn.Module
     optimizer: Optimizer
     averaged: AveragedModel | None
     execution: Execution
+    outputs: Outputs
+    together: Callable[[int, int], tuple[Tensor, Tensor]] | None = None  # loss, how many wrong
 
     @property
     def evaluated(self) -> nn.Module:
@@ -80,7 +86,8 @@ def make_learner(network: nn.Module, recipe: Recipe, execution: Execution) -> Le
     if recipe.ema:
         rule = get_ema_multi_avg_fn(recipe.ema)
         averaged = AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
-    return Learner(network, make_optimizer(network, recipe), averaged, execution)
+    optimizer = make_optimizer(network, recipe)
+    return Learner(network, optimizer, averaged, execution, execution.outputs(network))
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """How weights move: parameter groups, optimizers, and the learning rate over a run's progress."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ class CaffeSGD(Optimizer):
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             gradients: list[Tensor] = [weight.grad for weight in weights]
-            velocities = [self.velocity(weight) for weight in weights]
+            velocities = [velocity(self, weight) for weight in weights]
             if not weights:
                 continue
             slopes = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
@@ -38,18 +38,99 @@ class CaffeSGD(Optimizer):
             torch._foreach_sub_(weights, velocities)
         return loss
 
-    def velocity(self, weight: Tensor) -> Tensor:
-        """The running velocity of one weight, zero at first."""
-        state = self.state[weight]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(weight)
-        return state["momentum_buffer"]
+
+class Muon(Optimizer):
+    """Momentum orthogonalized (Jordan et al. 2024, "Muon"): every direction moves equally far.
+
+    A weight of `d` channels out is a matrix W (d, c k k). With v <- m v + g, the step is
+    W <- (1 - r w) W - r U, where U = (S S^T)^(-1/2) S of S = g + m v (Nesterov) is S with all of
+    its singular values made one, as `orthogonalized` finds it. Matrices of one shape are done
+    together. Groups that are not "orthogonal" (the first layer, the last, norms, biases) move by
+    SGD with Nesterov momentum at the rate r times their "factor".
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, dtype: torch.dtype) -> None:
+        super().__init__(groups, {"lr": lr})
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None if closure is None else closure()
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            momentum, rate, decay = group["momentum"], group["lr"], group["weight_decay"]
+            gradients: list[Tensor] = [weight.grad for weight in weights]
+            velocities = [velocity(self, weight) for weight in weights]
+            if group["orthogonal"]:
+                torch._foreach_mul_(weights, 1 - rate * decay)
+            else:
+                gradients = list(torch._foreach_add(gradients, weights, alpha=decay))
+                rate = rate * group["factor"]
+            torch._foreach_mul_(velocities, momentum)
+            torch._foreach_add_(velocities, gradients)
+            moves = list(torch._foreach_add(gradients, velocities, alpha=momentum))
+            if group["orthogonal"]:
+                moves = self.orthogonal(moves)
+            torch._foreach_add_(weights, moves, alpha=-rate)
+        return loss
+
+    def orthogonal(self, moves: Sequence[Tensor]) -> list[Tensor]:
+        """Each move with all singular values made one, those of one shape together."""
+        shapes: dict[torch.Size, list[int]] = {}
+        for index, move in enumerate(moves):
+            shapes.setdefault(move.shape, []).append(index)
+        found = list(moves)
+        for shape, places in shapes.items():
+            # Convolution weights lie channels last; the order of a matrix's columns is free.
+            rows = [
+                moves[place].permute(0, 2, 3, 1).reshape(len(moves[place]), -1) for place in places
+            ]
+            d, c, k, q = shape
+            done = orthogonalized(torch.stack(rows), self.dtype).view(-1, d, k, q, c)
+            for place, move in zip(places, done.permute(0, 1, 4, 2, 3), strict=True):
+                found[place] = move
+        return found
+
+
+# Of x -> a x + b x^3 + c x^5, which takes singular values from 0..1 to about one (Jordan et al.).
+QUINTIC = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalized(matrices: Tensor, dtype: torch.dtype, rounds: int = 3) -> Tensor:
+    """Matrices (n, d, e) with their singular values brought near one, by Newton-Schulz iteration.
+
+    A round is X <- a X + (b A + c A A) X with A = X X^T. Three bring all that are above a
+    fiftieth of the matrix's norm to 0.5..1.3; what matters is that none dominates.
+    """
+    a, b, c = QUINTIC
+    wide = matrices.shape[1] <= matrices.shape[2]
+    x = matrices if wide else matrices.mT
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)).to(dtype)
+    for _ in range(rounds):
+        products = x @ x.mT
+        x = torch.baddbmm(
+            x, torch.baddbmm(products, products, products, beta=b, alpha=c), x, beta=a
+        )
+    return (x if wide else x.mT).to(matrices.dtype)
+
+
+def velocity(optimizer: Optimizer, weight: Tensor) -> Tensor:
+    """The running velocity of one weight, zero at first."""
+    state = optimizer.state[weight]
+    if "momentum_buffer" not in state:
+        state["momentum_buffer"] = torch.zeros_like(weight)
+    return state["momentum_buffer"]
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimizer over the network's parameter groups."""
-    groups = parameter_groups(network, recipe)
     rate = recipe.learning_rate or 0.0
+    if recipe.optimizer == "muon":
+        dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+        return Muon(muon_groups(network, recipe), rate, dtype)
+    groups = parameter_groups(network, recipe)
     if recipe.optimizer == "adamw":
         return AdamW(groups, lr=rate, betas=(recipe.momentum, 0.999))
     if recipe.optimizer == "caffe-sgd":
@@ -71,6 +152,30 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
         decay = recipe.weight_decay if decays else 0.0
         groups.setdefault(decay, {"params": [], "weight_decay": decay})["params"].append(parameter)
     return list(groups.values())
+
+
+# Of the layers that Muon leaves to SGD: what their rate is of Muon's, and their momentum.
+REST = {"factor": 1.25, "momentum": 0.9, "orthogonal": False}
+
+
+def muon_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """The convolutions behind the first for Muon, everything else for SGD by its weight decay.
+
+    The first sees pixels, whose few directions differ for a reason.
+    """
+    convolutions = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)][1:]
+    turned = {id(weight): weight for weight in convolutions if weight.requires_grad}
+    rest = parameter_groups(network, recipe)
+    for group in rest:
+        group["params"] = [weight for weight in group["params"] if id(weight) not in turned]
+        group |= REST
+    first = {
+        "params": list(turned.values()),
+        "weight_decay": 0.0,
+        "momentum": recipe.momentum,
+        "orthogonal": True,
+    }
+    return [group for group in (first, *rest) if group["params"]]
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:

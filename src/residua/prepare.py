@@ -18,14 +18,17 @@ from residua.datasets.inspect import recommend
 from residua.datasets.looks import looks
 from residua.datasets.memory import in_memory
 from residua.errors import BadData, Refused
-from residua.execution import Execution, cores, execution, fast_bf16, free_memory
+from residua.execution import Execution, cores, execution, fast_bf16, fitted, free_memory
 from residua.images import Preprocessing
 from residua.networks.graph import graph
 from residua.networks.network import Network
 from residua.networks.norms import steady
 from residua.networks.weights import of_classes
+from residua.pace import PLAIN, quickest
+from residua.pretrained import is_pretrained
 from residua.published import HUB, Start, start_from
 from residua.recipes import Facts, Recipe
+from residua.rewrites.native import library
 from residua.schedule import planned
 from residua.training import Task, step_seconds
 from residua.words import listed
@@ -64,7 +67,8 @@ def prepare(
         BadData: the data cannot be used.
     """
     recipe, sources = settings.resolve(name, layers)
-    if recipe.init is not None and not recipe.init.startswith(HUB):
+    elsewhere = recipe.init is None or recipe.init.startswith(HUB) or is_pretrained(recipe.init)
+    if recipe.init is not None and not elsewhere:
         # a run may be resumed from another folder
         recipe = replace(recipe, init=str(Path(recipe.init).resolve()))
     dataset = datasets.load(source, recipe.seed)
@@ -74,11 +78,28 @@ def prepare(
         recipe = replace(recipe, network=None) if start.foreign else recipe
         recipe, inherited = inherit(recipe, start.weights)
         sources |= inherited
+    asked = recipe
     recipe, reasons = recipes.automatic(recipe, facts(dataset, recipe))
     sources |= {key: f"automatic: {reason}" for key, reason in reasons.items()}
+    refuse_absent(recipe)
     name = settings.named(name, layers)
     job = complete(dataset, recipe, name, sources, start and start.weights)
-    return replace(job, notes=start.notes) if start else job
+    faster, run_on, slow = quickest(job.task, recipe, job.execution, asked)
+    changed = [key for key in PLAIN if getattr(faster, key) != getattr(recipe, key)]
+    sources = sources | dict.fromkeys(changed, f"automatic: {slow}")
+    notes = (*(start.notes if start else ()), *((slow,) if slow else ()))
+    return replace(job, recipe=faster, execution=run_on, sources=sources, notes=notes)
+
+
+def refuse_absent(recipe: Recipe) -> None:
+    """Raise Refused where more threads or processes are asked for than there are cores."""
+    for name in ("threads", "processes"):
+        if (getattr(recipe, name) or 1) > cores():
+            raise Refused(
+                f"this machine does not have so many cores for its {name}",
+                where=f"received --{name} {getattr(recipe, name)}",
+                fix=f"it has {cores()}",
+            )
 
 
 def complete(
@@ -89,7 +110,6 @@ def complete(
     start: Weights | None,
 ) -> Job:
     """Build what a completed recipe asks for."""
-    run_on = execution(recipe)
     classes = dataset.classes
     network = networks.build(
         recipe.network or "", len(classes), seed=recipe.seed, zero_init=recipe.zero_init
@@ -98,6 +118,7 @@ def complete(
     network.check((1, network.channels, size, size))
     if start is not None:
         adopt(network, start, classes)
+    run_on = fitted(execution(recipe), network, recipe)
     train_split, validation = selection_split(dataset, recipe)
     normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     if normed and min(recipe.batch or 1, len(train_split)) == 1 and size <= network.stride:
@@ -156,10 +177,19 @@ def facts(dataset: Dataset, recipe: Recipe) -> Facts:
         cores=cores(),
         cuda=torch.cuda.is_available(),
         bf16=fast_bf16(),
+        unfused=unfused(),
         memory=free_memory(),
         depth=networks.parse(recipe.network)[1] if recipe.network else 0,
         steady=recipe.network is None or steady(weightless(recipe.network, dataset)),
     )
+
+
+def unfused() -> str:
+    """Why norm, addition and ReLU are not one operation here, "" where they are."""
+    if torch.cuda.is_available():
+        return "a GPU compiles instead"
+    found, note = library()
+    return "" if found else note
 
 
 def weightless(name: str, dataset: Dataset) -> Network:

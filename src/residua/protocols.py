@@ -1,6 +1,8 @@
 """How a network is asked about a picture: which views of it, and how their scores combine.
 
     single          one view, as the preprocessing shows it
+    mirrored        that view and its mirror image (Krizhevsky et al. 2012, section 4.1, without
+                    their crops)
     ten-crop        four corners and the center, and their mirror images (Krizhevsky et al. 2012,
                     section 4.1)
     multi-scale     the whole picture at several scales, the classifier applied at every place
@@ -91,6 +93,11 @@ def single(pixels: Pixels, preprocessing: Preprocessing, protocol: Protocol) -> 
     return [preprocessing.view(pixels)]
 
 
+def with_mirror(pixels: Pixels, preprocessing: Preprocessing, protocol: Protocol) -> list[Pixels]:
+    view = preprocessing.view(pixels)
+    return [view, mirrored(view)]
+
+
 def ten_crop(pixels: Pixels, preprocessing: Preprocessing, protocol: Protocol) -> list[Pixels]:
     """Crops of the picture with its shorter side at `resize`, 256 for 224.
 
@@ -139,6 +146,12 @@ def several(protocol: Protocol) -> str:
 PROTOCOLS: dict[str, Asking] = {
     "single": Asking(
         single, False, "one view, as the preprocessing shows it", lambda protocol: "single view"
+    ),
+    "mirrored": Asking(
+        with_mirror,
+        False,
+        "one view and its mirror image",
+        lambda protocol: f"a view and its mirror image, {protocol.average} averaged",
     ),
     "ten-crop": Asking(
         ten_crop,

@@ -34,6 +34,7 @@ from residua.networks.weights import (
     tensors,
     to_ours,
 )  # fmt: skip
+from residua.pretrained import is_pretrained
 from residua.words import harmless
 
 FILE, INDEX, PICKLED_FILE = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
@@ -278,8 +279,8 @@ def start_from(source: str, network: str | None) -> Start:
     """
     path = Path(source)
     if not source.startswith(HUB) and not is_published(path):
-        if path.is_dir():
-            return Start(checkpoints.open_weights(path))
+        if path.is_dir() or is_pretrained(source):
+            return Start(checkpoints.open_weights(source))
         data = checkpoints.read_bytes(path)
         if not is_pickled(data) and is_ours(data, path):
             return Start(checkpoints.read_weights(path))

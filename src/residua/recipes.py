@@ -41,8 +41,19 @@ class Recipe:
     workers: int | None = setting(None, "processes that decode images ahead")
     checkpoint_every: int | None = setting(None, "steps between checkpoints (default: an epoch)")
 
-    threads: int | None = setting(None, "processor threads of a step", "hardware")
+    threads: int | None = setting(None, "processor threads of a process", "hardware")
+    processes: int | None = setting(
+        None, "processes that share each step on a processor, one a core", "hardware"
+    )
+    fused: bool | None = setting(
+        None, "norm, addition and ReLU in one pass over memory", "hardware"
+    )
+    compile: bool | None = setting(None, "compile the step for a GPU", "hardware")
+    memory: int | None = setting(
+        None, "bytes that a step may take, as in 2G (default: what is free)", "hardware"
+    )
     in_memory: bool | None = setting(None, "decode all images once and keep them", "hardware")
+    cache: bool = setting(False, "keep decoded pictures in a memory-mapped file", "hardware")
 
     validation: float | None = setting(None, "share of the training images that selects", "data")
     normalize: Literal["channel", "pixel"] = setting(
@@ -58,17 +69,31 @@ class Recipe:
     color: Literal["none", "jitter", "pca"] = setting(
         "none", "vary brightness, contrast and saturation, or AlexNet's PCA", "augmentation"
     )
+    grow: tuple[float, ...] = setting(
+        (),
+        "let training images grow: their sizes over equal parts of the run, as shares of the size",
+        "augmentation",
+    )
     mixup: float = setting(0.0, "alpha of mixup (Zhang et al. 2017); 0 is off", "augmentation")
     label_smoothing: float = setting(0.0, "probability spread over all classes", "augmentation")
 
-    optimizer: Literal["sgd", "caffe-sgd", "adamw"] = setting(
-        "sgd", "caffe-sgd keeps the rate inside the velocity, as the papers' code", "optimization"
+    optimizer: Literal["sgd", "caffe-sgd", "adamw", "muon"] = setting(
+        "sgd",
+        "caffe-sgd keeps the rate inside the velocity, as the papers' code; muon makes the steps "
+        "of convolutions orthogonal (Jordan et al. 2024)",
+        "optimization",
     )
-    momentum: float = setting(0.9, "of SGD", "optimization")
+    momentum: float = setting(0.9, "of SGD, or of Muon", "optimization")
     nesterov: bool = setting(False, "Nesterov's form of momentum, in torch's SGD", "optimization")
     weight_decay: float = setting(1e-4, "L2 penalty (AdamW: decoupled)", "optimization")
     decay_norms: bool = setting(True, "decay norms and biases too", "optimization")
     clip: float = setting(0.0, "largest gradient norm; 0 is off", "optimization")
+    whiten: Literal["off", "start", "frozen"] = setting(
+        "off",
+        "first layer that sees uncorrelated directions of the training images, only at the start "
+        "or for good",
+        "optimization",
+    )
     zero_init: bool = setting(False, "start each residual block as the identity", "optimization")
     ema: float = setting(0.0, "decay of the averaged weights; 0 is off", "optimization")
     precise_norms: int = setting(
@@ -106,6 +131,11 @@ class Recipe:
                 "milestones must be shares of the run, between 0 and 1",
                 where=f"received milestones = {self.milestones}",
             )
+        if not all(0 < share <= 1 for share in self.grow):
+            raise Refused(
+                "images grow by shares of their size, above 0 and up to 1",
+                where=f"received grow = {self.grow}",
+            )
         if sum(value is not None for value in (self.epochs, self.steps, self.time)) > 1:
             raise Refused(
                 "epochs, steps and time exclude each other",
@@ -125,6 +155,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "workers": (0, 1024),
     "checkpoint_every": (1, 1e9),
     "threads": (1, 1024),
+    "processes": (1, 1024),
+    "memory": (1e6, 1e15),
     "validation": (0, 0.9),
     "mixup": (0, 10),
     "label_smoothing": (0, 0.99),
@@ -146,8 +178,25 @@ QUICK = Recipe(
     label_smoothing=0.05,
 )
 
+# What each part is worth: benchmarks/ablation.py.
+FAST = replace(
+    QUICK,
+    optimizer="muon",
+    momentum=0.6,
+    nesterov=False,
+    warmup=0.15,
+    label_smoothing=0.1,
+    whiten="start",
+    grow=(0.75, 1.0),
+    select="last",
+)
+
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "quick": ("one-cycle SGD: the most accuracy for little time", QUICK),
+    "fast": (
+        "Muon, whitened first layer, images that grow: far more accuracy for little time",
+        FAST,
+    ),
     "paper-cifar": (
         "He et al. 2016a, section 4.2: 64k iterations of 128 images, rate 0.1, divided at 32k, 48k",
         Recipe(
@@ -200,6 +249,7 @@ class Facts(NamedTuple):
     cores: int
     cuda: bool
     bf16: bool  # the hardware multiplies bfloat16 faster than float32
+    unfused: str  # why there is no fused operator; "" where there is one
     memory: int  # bytes of main memory that are free
     depth: int  # of the network that was asked for; 0 where it is open
     steady: bool  # that network has norms or scales, or is open
@@ -211,12 +261,16 @@ SMALL = 64  # pixels up to which the networks for small images are the better ch
 def automatic(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
     """Fill in every setting that is None; return the recipe and the reasons worth telling."""
     size = recipe.size or facts.size
-    look = small_images(facts, size) if size <= SMALL else photographs(facts, size)
+    small = size <= SMALL
+    look = small_images(recipe, facts, size) if small else photographs(facts, size)
     choices: dict[str, tuple[Any, str]] = {
         "size": (facts.size, facts.why),
         "fit": (facts.fit, facts.why),
         "device": ("cuda", "a GPU is present") if facts.cuda else ("cpu", "no GPU is present"),
-        "precision": ("bf16", "fast here") if facts.bf16 else ("fp32", "bf16 is not fast here"),
+        "precision": precision(facts),
+        "fused": (False, facts.unfused) if facts.unfused else (True, "one pass over memory"),
+        "compile": (facts.cuda, "few large kernels" if facts.cuda else "a processor gains little"),
+        "memory": (max(10**6, int(ROOM * facts.memory)), "four fifths of what is free"),
         "validation": (round(min(0.1, max(0.02, 2500 / facts.images)), 4), "enough to select by"),
         "learning_rate": peak_rate(recipe, recipe.batch or look["batch"][0], facts.steady),
         "warmup_error": (0.8, "the papers', from 110 layers on (2016a, section 4.2)")
@@ -231,13 +285,23 @@ def automatic(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
     return recipe, {name: reason for name, (_, reason) in chosen.items() if reason}
 
 
-def small_images(facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
+def precision(facts: Facts) -> tuple[str, str]:
+    """The fastest arithmetic that loses nothing."""
+    if facts.bf16:
+        return "bf16", "fast here"
+    return ("fp16", "this GPU has no bf16") if facts.cuda else ("fp32", "bf16 is not fast here")
+
+
+def small_images(recipe: Recipe, facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
     """Choices for images that a network can take whole."""
     digits = facts.data == "digits"
     fits = facts.images * size**2 * 3 < facts.memory / 4
+    batch = batch_size(facts.images, 512 if recipe.optimizer == "muon" else 128)
+    whole = fits if recipe.in_memory is None else recipe.in_memory
     return {
         "network": ("resnet20-cifar", f"for images of {size} pixels"),
-        "batch": batch_size(facts.images, 128),
+        "batch": batch,
+        "processes": parts(recipe.batch or batch[0], facts, size) if whole else (1, "images on disk"),
         "crop": ("pad", "small images") if size >= 16 else ("none", "every pixel counts"),
         "flip": (False, "digits are not symmetric") if digits else (True, "doubles the images"),
         "workers": decoders(facts),
@@ -253,12 +317,25 @@ def photographs(facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
     return {
         "network": ("resnet50" if facts.cuda else "resnet18", f"for images of {size} pixels"),
         "batch": batch_size(facts.images, 128 if facts.cuda else 32),
+        "processes": (1, "parts of a batch would be too few for batch norm"),
         "crop": ("area", "photographs"),
         "flip": (True, "doubles the images"),
         "workers": decoders(facts),
         "threads": (facts.cores, f"{facts.cores} cores"),
         "in_memory": (False, "decoded anew for each view"),
     }
+
+
+ROOM = 0.8  # share of the free memory that a training takes unasked
+PART = 32  # images that batch norm needs at least for its statistics
+
+
+def parts(batch: int, facts: Facts, size: int) -> tuple[int, str]:
+    """A process for each core, so far as the batch divides into parts large enough."""
+    most = 1 if facts.cuda or size < 16 else facts.cores
+    count = max(n for n in range(1, most + 1) if n == 1 or batch % n == 0 and batch // n >= PART)
+    several = f"one a core, {batch // count} images in each"
+    return count, several if count > 1 else "steps too small to be shared out"
 
 
 def decoders(facts: Facts) -> tuple[int, str]:
@@ -271,12 +348,17 @@ def decoders(facts: Facts) -> tuple[int, str]:
 def peak_rate(recipe: Recipe, batch: int, steady: bool) -> tuple[float, str]:
     """In proportion to the batch (Goyal et al. 2017, section 2.1), a tenth of it without norms.
 
+    Muon's in proportion to its root.
+
     Without them AlexNet, VGG, NIN and GoogLeNet stop learning at the rates that norms allow; their
     papers' rate is 0.01.
     """
-    base = 2e-3 if recipe.optimizer == "adamw" else 0.2 if steady else 0.02
     reason = f"for {batch} images in a step" + ", without norms" * (not steady)
-    return float(f"{base * batch / 128:.3g}"), reason
+    if recipe.optimizer == "muon":  # a step is as long whatever the gradient: only noise shrinks
+        base, share = 0.12 if steady else 0.012, math.sqrt(batch / 512)
+    else:
+        base, share = 2e-3 if recipe.optimizer == "adamw" else 0.2 if steady else 0.02, batch / 128
+    return float(f"{base * share:.3g}"), reason
 
 
 def batch_size(images: int, usual: int) -> tuple[int, str]:

@@ -21,6 +21,7 @@ from residua.recipes import RECIPES, Recipe
 
 FIELDS = {field.name: field for field in fields(Recipe)}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+BYTES = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def resolve(
@@ -147,6 +148,8 @@ def as_kind(kind: Any, value: Any, name: str) -> Any:
         return words.get(str(value).lower())
     if name == "time" and kind is float:
         return duration(value)
+    if name == "memory" and kind is int:
+        return size_of(value)
     if kind in (int, float):
         return number(kind, value)
     return value if kind is str and isinstance(value, str) else None
@@ -183,6 +186,12 @@ def duration(value: Any) -> float | None:
     return sum(float(amount) * UNITS[unit] for amount, unit in parts)
 
 
+def size_of(value: Any) -> int | None:
+    """Bytes in 2000000000, "600M", "2G" or "1.5 GB"."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", str(value).strip().lower())
+    return round(float(found[1]) * BYTES.get(found[2], 1)) if found else None
+
+
 def wrong(name: str, value: Any, source: str) -> Refused:
     kinds = kinds_of(name)
     choices = [str(choice) for kind in kinds for choice in choices_of(kind)]
@@ -195,5 +204,7 @@ def wrong(name: str, value: Any, source: str) -> Refused:
 def expectation(name: str, kinds: tuple[Any, ...]) -> str:
     if name == "time":
         return "a duration such as 90s, 20m or 1h"
+    if name == "memory":
+        return "a size such as 600M or 2G"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
     return next((words[kind] for kind in kinds if kind in words), "numbers such as 0.5,0.75")

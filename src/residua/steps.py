@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from residua import augment
 from residua.batches import Batch
 from residua.errors import Diverged
+from residua.execution import Outputs
 from residua.learner import Learner
-from residua.networks.network import Network
 from residua.recipes import Recipe
 
 AUXILIARY = 0.3  # weight of the loss of each auxiliary head
@@ -40,6 +40,7 @@ def steps(
     recipe: Recipe,
     rate: Callable[[int], float],
     first: int = 0,
+    size: Callable[[int], int] | None = None,
 ) -> Iterator[Step]:
     """Take one optimizer step for each batch, pausing after each backward pass.
 
@@ -51,6 +52,7 @@ def steps(
         recipe: decides the loss.
         rate: the learning rate at a step.
         first: index of the first step.
+        size: height and width that the images of a step are shrunk to; by default theirs.
 
     Raises:
         Diverged: the loss is not finite; the weights are those before the step.
@@ -60,26 +62,40 @@ def steps(
     for index, batch in enumerate(batches, first):
         for group in optimizer.param_groups:
             group["lr"] = rate(index)
-        with execution.autocast():
-            loss, logits = objective(network, batch, recipe, index)
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
+        pixels = size(index) if size is not None else 0
+        if learner.together is not None:
+            loss, wrong = learner.together(index, pixels)
+        else:
+            loss, wrong = backward(learner, batch, recipe, index, pixels)
         scaler.unscale_(optimizer)
         if recipe.clip:
             nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         if index % execution.check_every == 0 and not loss.isfinite():
             raise diverged(index, rate(index), batch)
-        wrong = (logits.detach().argmax(1) != batch.labels).sum()
-        yield Step(index, loss.detach(), wrong, len(batch.labels))
+        yield Step(index, loss, wrong, len(batch.indices))
         scaler.step(optimizer)
         scaler.update()
         if learner.averaged is not None:
             learner.averaged.update_parameters(network)
 
 
-def objective(
-    network: nn.Module, batch: Batch, recipe: Recipe, index: int
+def backward(
+    learner: Learner, batch: Batch, recipe: Recipe, index: int, size: int = 0
 ) -> tuple[Tensor, Tensor]:
+    """Leave the gradients of a batch in place; its loss, and how many were classified wrongly.
+
+    The images are shrunk to `size` pixels, unless it is 0.
+    """
+    learner.network.zero_grad(set_to_none=True)
+    if size:
+        batch = batch._replace(images=augment.shrink(batch.images, size))
+    with learner.execution.autocast():
+        loss, logits = objective(learner.outputs, batch, recipe, index)
+    learner.execution.scaler.scale(loss).backward()
+    return loss.detach(), (logits.detach().argmax(1) != batch.labels).sum()
+
+
+def objective(outputs: Outputs, batch: Batch, recipe: Recipe, index: int) -> tuple[Tensor, Tensor]:
     """The loss of a batch and its logits (b, classes), both in float32.
 
     Auxiliary heads add theirs (Szegedy et al. 2014, section 5).
@@ -98,8 +114,7 @@ def objective(
         other = F.cross_entropy(logits, batch.labels.flip(0), label_smoothing=smoothing)
         return share * own + (1 - share) * other
 
-    outputs = network.outputs(images) if isinstance(network, Network) else [network(images)]
-    logits, *auxiliary = (each.float() for each in outputs)
+    logits, *auxiliary = (each.float() for each in outputs(images))
     total = loss(logits)
     for each in auxiliary:
         total = total + AUXILIARY * loss(each)

@@ -6,7 +6,8 @@ It yields what happens on the way, for whoever wants to show it.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
@@ -17,12 +18,13 @@ import torch
 from torch.nn import functional as F
 
 from residua import checkpoints
+from residua.augment import size_at
 from residua.batches import Batch, evaluation, steps_per_epoch, training
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Split
 from residua.errors import Diverged
 from residua.events import Advance, Epoch, Event, Note, Saved
-from residua.execution import Execution
+from residua.execution import Execution, using_threads
 from residua.images import Preprocessing
 from residua.interrupt import Interrupt, stopped
 from residua.learner import Learner, make_learner, precise_norms
@@ -32,8 +34,10 @@ from residua.recipes import SMALL, Recipe
 from residua.runs import RunDirectory
 from residua.schedule import Plan, planned
 from residua.steps import REMEDY, steps
+from residua.team import Work, team
 
 SMOOTHING = 0.98  # of the running training error that ends a warm-up: about 50 steps
+Feed = Callable[[int, int], Iterator[Batch]]  # epoch, first step -> its batches from there on
 PROBE = 12  # steps that are timed to plan a time budget
 
 
@@ -78,6 +82,7 @@ class Training:
     interrupt: Interrupt
     position: Position
     log: TextIO | None  # of the images of each step
+    feed: Feed
 
     @property
     def steps_per_epoch(self) -> int:
@@ -87,6 +92,11 @@ class Training:
         """The learning rate at a step, a tenth of it while the warm-up by training error lasts."""
         full = learning_rate(self.recipe, self.position.plan.at(step))
         return full / 10 if self.position.warming else full
+
+    def size(self, step: int) -> int:
+        """Height and width of the images of a step, 0 for that of the network's input."""
+        grow, full = self.recipe.grow, self.task.preprocessing.size
+        return size_at(grow, full, self.position.plan.at(step)) if grow else 0
 
 
 def train(
@@ -120,22 +130,36 @@ def train(
         run.rewind(-1)
         torch.manual_seed(recipe.seed)  # for layers such as dropout
         position = Position(Plan(1), warming=bool(recipe.warmup_error))
-    training_ = Training(task, recipe, run, learner, interrupt, position, log)
     if found is None:
         seconds = step_seconds(task, recipe, execution) if recipe.time else 0.0
-        position.plan = planned(recipe, training_.steps_per_epoch, seconds)
-    with interrupt.deferred():
+        length = steps_per_epoch(task.train, recipe.batch or len(task.train))
+        position.plan = planned(recipe, length, seconds)
+    with interrupt.deferred(), feeding(learner, task, recipe) as feed:
+        job = Training(task, recipe, run, learner, interrupt, position, log, feed)
         while position.step < position.plan.steps:
-            yield from one_epoch(training_)
-    finish(training_)
+            yield from one_epoch(job)
+    finish(job)
+
+
+@contextmanager
+def feeding(learner: Learner, task: Task, recipe: Recipe) -> Iterator[Feed]:
+    """Feed batches to this process, or to several that share each step until the block ends."""
+    work = Work(task.train, task.preprocessing, recipe)
+    if learner.execution.processes == 1:
+        device = learner.execution.device
+        yield lambda epoch, start: training(*work, epoch, device, start)
+        return
+    with team(learner, work) as made:
+        learner.together = made.backward
+        yield made.batches
+        learner.together = None
 
 
 def one_epoch(job: Training) -> Iterator[Event]:
     """Go on to the end of the epoch, stopping on the way to save, to replan, or for good."""
     position, recipe = job.position, job.recipe
     number, start = divmod(position.step, job.steps_per_epoch)
-    device = job.learner.execution.device
-    batches = training(job.task.train, job.task.preprocessing, recipe, number, device, start)
+    batches = job.feed(number, start)
     end = (number + 1) * job.steps_per_epoch
     while position.step < min(end, position.plan.steps):
         yield from leg(job, batches, min(end, next_stop(job)))
@@ -173,7 +197,7 @@ def leg(job: Training, batches: Iterator[Batch], end: int) -> Iterator[Advance]:
     images = 0
     job.learner.network.train()
     batches = until(batches, end - first, job)
-    for step in steps(job.learner, batches, job.recipe, job.rate, first):
+    for step in steps(job.learner, batches, job.recipe, job.rate, first, job.size):
         loss += step.loss * step.images
         wrong += step.wrong
         images += step.images
@@ -254,13 +278,15 @@ def measure(job: Training, split: Split) -> tuple[float, float]:
     loss = torch.zeros((), dtype=torch.float64, device=execution.device)
     wrong = torch.zeros((), dtype=torch.int64, device=execution.device)
     size = max(256, job.recipe.batch or 1) if job.task.preprocessing.size <= SMALL else 64
-    for batch in evaluation(
+    shown = evaluation(
         split, job.task.preprocessing, size, execution.device, job.recipe.workers or 0
-    ):
-        with execution.autocast():
-            logits = network(batch.images).float()
-        loss += F.cross_entropy(logits, batch.labels, reduction="sum")
-        wrong += (logits.argmax(1) != batch.labels).sum()
+    )
+    with using_threads(execution.threads):
+        for batch in shown:
+            with execution.autocast():
+                logits = network(batch.images).float()
+            loss += F.cross_entropy(logits, batch.labels, reduction="sum")
+            wrong += (logits.argmax(1) != batch.labels).sum()
     return float(loss) / len(split), int(wrong) / len(split)
 
 
@@ -295,20 +321,23 @@ def finish(job: Training) -> None:
     selected = checkpoints.read_weights(job.run.weights)
     network = execution.place(selected.build())
     many = -(-recipe.precise_norms // (recipe.batch or 1))
-    precise_norms(network, islice(endless(job.task, recipe, execution), many), execution)
+    work = Work(job.task.train, job.task.preprocessing, recipe)
+    shown = endless(lambda epoch, start: training(*work, epoch, execution.device, start))
+    precise_norms(network, islice(shown, many), execution)
     checkpoints.write_weights(job.run.weights, replace(selected, tensors=network.state_dict()))
 
 
-def step_seconds(task: Task, recipe: Recipe, execution: Execution) -> float:
+def step_seconds(task: Task, recipe: Recipe, execution: Execution, probe: int = PROBE) -> float:
     """How long a step takes, measured on a copy so that the network itself is not touched."""
     learner = make_learner(deepcopy(task.network), recipe, execution)
     learner.network.train()
-    batches = islice(endless(task, recipe, execution), PROBE)
-    times = [time.monotonic() for _ in steps(learner, batches, recipe, lambda step: 0.0)]
+    with feeding(learner, task, recipe) as feed:
+        batches = islice(endless(feed), probe)
+        times = [time.monotonic() for _ in steps(learner, batches, recipe, lambda step: 0.0)]
     return float(np.median(np.diff(times[2:])))  # the first steps warm up
 
 
-def endless(task: Task, recipe: Recipe, execution: Execution) -> Iterator[Batch]:
+def endless(feed: Feed) -> Generator[Batch, None, None]:
     """Training batches of one epoch after another."""
     for epoch in count():
-        yield from training(task.train, task.preprocessing, recipe, epoch, execution.device)
+        yield from feed(epoch, 0)

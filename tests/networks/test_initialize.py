@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from residua import networks
+from residua.networks import initialize
 from residua.networks.residual import Residual
 
 
@@ -99,3 +100,39 @@ def test_on_the_meta_device_nothing_is_drawn() -> None:
         network = networks.build("resnet152")
 
     assert all(weight.is_meta for weight in network.parameters())
+
+
+def smooth(count: int, size: int = 16) -> Tensor:
+    """Images whose neighboring pixels and colors are alike, as those of photographs are."""
+    noise = torch.randn(count, 3, size + 2, size + 2, generator=torch.Generator().manual_seed(2))
+    mixing = torch.tensor([[1.0, 0.3, 0.1], [0.2, 1.0, 0.3], [0.4, 0.1, 1.0]])
+    blurred = nn.functional.avg_pool2d(noise, 3, stride=1)
+    return torch.einsum("dc,nchw->ndhw", mixing, blurred) * 2
+
+
+@pytest.mark.parametrize("name", ["sprint11-cifar", "resnet8-cifar"])
+def test_whitened_filters_give_uncorrelated_outputs_of_one_size(name: str) -> None:
+    network, images = networks.build(name, 10), smooth(400)
+    before = network.features.stem.conv.weight.clone()
+    initialize.whiten(network, images)
+    conv = network.features.stem.conv
+    half = conv.out_channels // 2
+    with torch.no_grad():
+        seen = nn.functional.conv2d(images, conv.weight[:half]).transpose(0, 1).flatten(1)
+
+    assert torch.equal(conv.weight[half:], -conv.weight[:half])
+    covariance = seen @ seen.T / seen.shape[1]
+    torch.testing.assert_close(covariance, torch.eye(half), atol=0.05, rtol=0)
+    assert conv.weight.requires_grad and not torch.equal(conv.weight, before)
+
+
+def test_whitening_keeps_what_has_no_direction_and_freezes_on_request() -> None:
+    network = networks.build("resnet18", 10)  # 64 filters of 147 inputs: half of them directions
+    network.features.stem.conv = nn.Conv2d(3, 30, 2)
+    before = network.features.stem.conv.weight.clone()
+    initialize.whiten(network, smooth(50), frozen=True)
+    weight = network.features.stem.conv.weight
+
+    assert torch.equal(weight[24:], before[24:])
+    assert not torch.equal(weight[:24], before[:24])
+    assert not weight.requires_grad and network.head.linear.weight.requires_grad

@@ -29,7 +29,7 @@ VERBS: dict[str, Verb] = {
         "show:show", "NETWORK|RUN|WEIGHTS...", "networks as tables, or drawn: --html, --svg, --diff"
     ),
     "list": Verb(
-        "list:list_", "WHAT", "the networks, data sets, recipes and protocols that there are"
+        "list:list_", "WHAT", "the networks, data sets, recipes, protocols and weights there are"
     ),
     "report": Verb("report:report", "RUN", "write a run's page and card again"),
     "verify": Verb("verify:verify", "RUN", "compare what a run saved with its digests"),
@@ -37,5 +37,6 @@ VERBS: dict[str, Verb] = {
     "convert": Verb(
         "convert:convert", "WEIGHTS", "weights published elsewhere into ours, and back"
     ),
+    "bench": Verb("bench:bench", "DATA", "how fast a training goes here, and what holds it up"),
     "download": Verb("download:download", "NAME", "fetch a published data set and verify it"),
 }

@@ -18,6 +18,7 @@ VALUES = {
     "network": "NAME",
     "init": "WEIGHTS",
     "time": "20m",
+    "memory": "2G",
     "device": "cpu|cuda|cuda:1",
     "milestones": "0.5,0.75",
 }  # what stands for the value where its type does not say it

@@ -20,7 +20,7 @@ def list_(
     """List what there is, one line each.
 
     Args:
-        what: networks, datasets, recipes or protocols
+        what: networks, datasets, recipes, protocols, engines or weights
     """
     if what not in LISTS:
         raise unknown("list", what, LISTS)
@@ -92,11 +92,30 @@ def protocols() -> list[Row]:
     return [{"name": name, "about": asking.about} for name, asking in PROTOCOLS.items()]
 
 
+def engines() -> list[Row]:
+    from residua.engines import ENGINES
+
+    rows = []
+    for name, engine in ENGINES.items():
+        words = [", ".join(engine.precisions)]
+        words += [f'with the extra: pip install "residua[{engine.extra}]"'] * bool(engine.extra)
+        rows.append({"name": name, "about": engine.about, "more": "; ".join(words)})
+    return rows
+
+
+def weights() -> list[Row]:
+    from residua.pretrained import PRETRAINED
+
+    return [{"name": name, "about": about} for name, about in PRETRAINED.items()]
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "networks": networks,
     "datasets": datasets,
     "recipes": recipes,
     "protocols": protocols,
+    "engines": engines,
+    "weights": weights,
 }
 HINTS = {
     "networks": "write resnet50, resnet34-shortcut=A or resnet34-a, resnet50-d-se; "
@@ -105,4 +124,7 @@ HINTS = {
     "next: residua check DATA",
     "recipes": "next: residua train DATA --recipe NAME",
     "protocols": "next: residua evaluate RUN --protocol NAME",
+    "engines": "next: residua predict RUN IMAGES --engine NAME",
+    "weights": "they come with Residua; next: residua predict resnet20-cifar10 IMAGES, or "
+    "residua train DATA --init NAME",
 }

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from residua.commands.terminal import place
 from residua.errors import BadData, Refused
+from residua.pretrained import PRETRAINED, is_pretrained
 from residua.runs import RunDirectory
 from residua.words import harmless
 
@@ -25,7 +26,7 @@ class Model(NamedTuple):
 def is_model(argument: str) -> bool:
     """Whether an argument is a run's folder, or weights, ours or not."""
     path = Path(argument)
-    if path.suffix.lower() in {".safetensors", *PICKLED}:
+    if is_pretrained(argument) or path.suffix.lower() in {".safetensors", *PICKLED}:
         return True
     return (path / "run.json").is_file() or (path / "model.safetensors").is_file()
 
@@ -50,9 +51,14 @@ def open_model(argument: str) -> Model:
         Refused: the argument is neither, or needs to be converted first.
         BadData: the weights cannot be used.
     """
+    from residua.checkpoints import open_weights
+
+    if is_pretrained(argument):
+        return Model(open_weights(argument), None, argument)
     path = Path(argument)
     if not path.exists():
-        fix = "give a run's folder or a .safetensors file"
+        names = ", ".join(PRETRAINED)
+        fix = f"give a run's folder, a .safetensors file, or one of {names}"
         raise Refused(f'no run or weights "{harmless(argument)}"', fix=fix)
     if path.suffix.lower() in PICKLED:
         fix = f"convert it once: residua convert {harmless(argument)} --network NAME"
@@ -60,8 +66,6 @@ def open_model(argument: str) -> Model:
     if (path / "model.safetensors").is_file():
         fix = f"convert it once: residua convert {harmless(argument)}"
         raise Refused("these weights are under the names of others", str(path), fix)
-    from residua.checkpoints import open_weights
-
     if not path.is_dir():
         return Model(open_weights(path), None, place(path))
     run = RunDirectory.open(path)

@@ -74,15 +74,28 @@ def introduce(job: "Job", terminal: Terminal) -> None:
     weights = sum(weight.numel() for weight in job.task.network.parameters())
     network = job.task.network.name
     terminal.say((network, EMPHASIS), f"  {count(weights)} parameters; recipe {job.name}")
-    told: Sequence[tuple[str, str, str]] = [
-        (name, plain(getattr(job.recipe, name)), source.removeprefix("automatic: "))
+    tell_choices(chosen(job), terminal)
+    terminal.say()
+
+
+def chosen(job: "Job") -> list[tuple[str, str, str]]:
+    """The settings that no recipe decided: name, value, and why."""
+    return [
+        (name, shown(name, getattr(job.recipe, name)), source.removeprefix("automatic: "))
         for name, source in job.sources.items()
         if source != "default" and not source.startswith("recipe ")
     ]
-    widths = [max((len(row[column]) for row in told), default=0) for column in (0, 1)]
-    for name, value, why in told:
+
+
+def shown(name: str, value: Any) -> str:
+    return f"{value / 1e9:.1f} GB" if name == "memory" else plain(value)
+
+
+def tell_choices(choices: Sequence[tuple[str, str, str]], terminal: Terminal) -> None:
+    """Tell settings and their reasons, a line each."""
+    widths = [max((len(row[column]) for row in choices), default=0) for column in (0, 1)]
+    for name, value, why in choices:
         terminal.say(f"  {name:<{widths[0]}}  {value:<{widths[1]}}  ", (why, QUIET))
-    terminal.say()
 
 
 def foresee(job: "Job", estimate: Any, data: str, terminal: Terminal) -> None:

@@ -38,11 +38,15 @@ FINGERPRINT_FILES = 512
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with labels: a tensor uint8 (n, h, w, 3) or paths, labels int64 (n,)."""
+    """Images with labels: a tensor uint8 (n, h, w, 3) or paths, labels int64 (n,).
+
+    `kept` gives the picture of a position where the files need not be decoded (`datasets.cache`).
+    """
 
     images: Tensor | tuple[Path, ...]
     labels: Tensor
     names: tuple[str, ...] | None = None
+    kept: Callable[[int], Pixels] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,7 +63,7 @@ class Split:
         """One image (h, w, 3), decoded if it is a file; BadData if it cannot be."""
         if isinstance(self.images, Tensor):
             return self.images[index].numpy()
-        return images.read(self.images[index])
+        return images.read(self.images[index]) if self.kept is None else self.kept(index)
 
     def select(self, indices: Tensor | Sequence[int]) -> "Split":
         """The images at `indices`, in that order and under their own names."""
@@ -68,7 +72,8 @@ class Split:
         names = tuple(self.name(row) for row in rows)
         if isinstance(self.images, Tensor):
             return Split(self.images[order], self.labels[order], names)
-        return Split(tuple(self.images[row] for row in rows), self.labels[order], names)
+        kept = None if (of := self.kept) is None else lambda index: of(rows[index])
+        return Split(tuple(self.images[row] for row in rows), self.labels[order], names, kept)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ Training reads each image once an epoch; where the decoded split fits in memory,
 saves all later decoding. Nothing is skipped: one list names every file that cannot be read.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
@@ -39,7 +40,7 @@ def in_memory(split: Split, preprocessing: Preprocessing, workers: int = 1) -> S
     with ThreadPoolExecutor(max(1, workers)) as pool:
         bad = list(chain.from_iterable(pool.map(fill, blocks)))
     if bad:
-        raise _bad(bad)
+        raise unreadable(bad)
     return Split(pixels, split.labels, tuple(map(split.name, range(len(split)))))
 
 
@@ -52,7 +53,8 @@ def _allocated(count: int, size: int) -> Tensor:
         raise OutOfResources(what, fix="choose a smaller size or stream the images") from error
 
 
-def _bad(bad: list[tuple[str, str]]) -> BadData:
+def unreadable(bad: Sequence[tuple[str, str]]) -> BadData:
+    """The error that lists every image that cannot be read, (name, what) each."""
     return BadData(
         f"{len(bad)} image(s) cannot be read",
         where=listed([f"{name} ({what})" for name, what in bad], limit=len(bad)),

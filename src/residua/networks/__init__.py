@@ -141,6 +141,14 @@ NETWORKS: dict[str, Family] = {
         size=32,
         about="few layers, many channels, 6n+4 layers (Zagoruyko & Komodakis 2016, table 1)",
     ),
+    "sprint{depth}-cifar": Family(
+        builders.sprint,
+        depths=(11, 17),
+        options={"width": choice("1", "2", "4")},
+        classes=10,
+        size=32,
+        about="a residual network of ours that learns in minutes, 6n+5 layers (recipe fast)",
+    ),
     "highway{depth}-cifar": Family(
         builders.highway_cifar,
         depths=(11, 19, 32),

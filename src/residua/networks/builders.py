@@ -41,6 +41,12 @@ def wide(name: str, size: "Size", options: Values) -> "Network":
     return resnet.wide(name, size, options)
 
 
+def sprint(name: str, size: "Size", options: Values) -> "Network":
+    from residua.networks import sprint as room
+
+    return room.sprint(name, size, options)
+
+
 def vgg(name: str, size: "Size", options: Values) -> "Network":
     from residua.networks import vgg as room
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from residua.networks.residual import Residual, branches
 
@@ -60,6 +61,37 @@ def zero_last_scale(network: nn.Module) -> None:
             heavy = nn.BatchNorm2d | nn.GroupNorm | nn.Conv2d
             last = [layer for layer in block.branch.children() if isinstance(layer, heavy)][-1]
             nn.init.zeros_(last.get_parameter("weight"))
+
+
+PATCHES = 200_000  # of the images, from which `whiten` takes its statistics
+FLOOR = 5e-4  # added to each direction's variance, so that noise is not blown up
+
+
+@torch.no_grad()
+def whiten(network: nn.Module, images: Tensor, *, frozen: bool = False) -> None:
+    """Let the first convolution see uncorrelated directions of the images' patches.
+
+    With C = V E V^T the covariance of patches, its filters become the rows of E^(-1/2) V^T, those
+    of most variance first, each with its negative, since the ReLU behind would lose half of it. A
+    layer with more filters than directions keeps the others as they were; its bias starts at zero.
+    From PCA whitening; as a first layer in Page 2018, "How to train your ResNet", part 8.
+
+    Args:
+        network: changed in place.
+        images: training images as the network takes them (n, c, h, w), some hundreds or more.
+        frozen: whether these filters shall not learn.
+    """
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    height, width = first.kernel_size
+    spots = math.prod(images.shape[2:])
+    some = images[: max(1, PATCHES // spots)].float()
+    patches = functional.unfold(some, (height, width)).transpose(1, 2).flatten(0, 1)
+    variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+    filters = (directions / (variances + FLOOR).sqrt()).T.flip(0)[: first.out_channels // 2]
+    filters = filters.view(-1, *first.weight.shape[1:]).to(first.weight)
+    first.weight[: len(filters)] = filters
+    first.weight[len(filters) : 2 * len(filters)] = -filters
+    first.weight.requires_grad_(not frozen)
 
 
 def fixup(network: nn.Module) -> None:

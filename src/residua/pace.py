@@ -1,0 +1,99 @@
+"""How fast a training goes here, and whether the fast way is the faster one.
+
+Rates are in images a second. A short probe decides between what `execution` promises and the plain
+way: one process, the network as it is written. It never decides by less than a tenth, which
+machines differ by from one second to the next.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple
+
+from residua.batches import steps_per_epoch, training
+from residua.errors import OutOfResources
+from residua.execution import Execution, execution, fitted
+from residua.recipes import Recipe
+from residua.schedule import planned
+from residua.training import Task, endless, step_seconds
+
+PLAIN: Mapping[str, Any] = {"processes": 1, "fused": False, "compile": False}
+PROBE = 8  # steps, of which two warm up
+LONG = 1000  # steps from which on a probe costs less than it may save
+MARGIN = 1.1
+
+
+class Pace(NamedTuple):
+    """Images a second of the parts of a training."""
+
+    loader: float  # gathered, cut and normalized, in all processes together
+    both: float  # learned from, with everything that a training does
+    plain: float  # the same in the plain way
+
+    @property
+    def bottleneck(self) -> str:
+        """What to make faster first: a loader that is not well ahead holds the step up."""
+        return "loader" if self.loader < 1.5 * self.both else "step"
+
+
+def pace(task: Task, recipe: Recipe, run_on: Execution) -> Pace:
+    """Measure the parts of a training."""
+    batch = recipe.batch or len(task.train)
+    both = batch / step_seconds(task, recipe, run_on)
+    recipe_, plain_ = plainly(task, recipe, PLAIN)
+    return Pace(loading(task, recipe, run_on), both, batch / step_seconds(task, recipe_, plain_))
+
+
+def loading(task: Task, recipe: Recipe, run_on: Execution) -> float:
+    """Images a second that come to the device, in all processes together."""
+    work = (task.train, task.preprocessing, recipe)
+    batches = endless(lambda epoch, start: training(*work, epoch, run_on.device, start))
+    next(batches)
+    began, images = time.monotonic(), 0
+    for batch in islice(batches, PROBE):
+        images += len(batch.indices)
+    batches.close()
+    return run_on.processes * images / (time.monotonic() - began)
+
+
+def plainly(task: Task, recipe: Recipe, changes: Mapping[str, Any]) -> tuple[Recipe, Execution]:
+    """The recipe with fast ways given up, and where it then runs."""
+    changed = replace(recipe, **changes)
+    return changed, fitted(execution(changed), task.network, changed)
+
+
+def quickest(
+    task: Task, recipe: Recipe, run_on: Execution, asked: Recipe
+) -> tuple[Recipe, Execution, str]:
+    """The recipe with the ways that prove faster here.
+
+    Args:
+        task, recipe, run_on: what is trained, with the fast ways chosen automatically.
+        asked: the recipe before that; what it settles stays.
+
+    Returns:
+        The recipe, where it runs, and why a fast way was given up ("" where none was).
+    """
+    given_up = {
+        name: plain
+        for name, plain in PLAIN.items()
+        if getattr(asked, name) is None and getattr(recipe, name) != plain
+    }
+    length = steps_per_epoch(task.train, recipe.batch or len(task.train))
+    if planned(recipe, length, 0.02).steps < LONG:
+        if "compile" not in given_up:
+            return recipe, run_on, ""
+        return *plainly(task, recipe, {"compile": False}), "too few steps to compile for"
+    if not given_up:
+        return recipe, run_on, ""
+    recipe_, plain_ = plainly(task, recipe, given_up)
+    try:
+        fast = step_seconds(task, recipe, run_on, PROBE)
+    except (RuntimeError, OutOfResources) as error:  # such as a compiler that fails
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        return recipe_, plain_, f"the fast way failed: {reason}"
+    slow = step_seconds(task, recipe_, plain_, PROBE)
+    if fast <= MARGIN * slow:
+        return recipe, run_on, ""
+    return recipe_, plain_, f"the plain way is {fast / slow:.1f} times as fast here"

@@ -20,6 +20,7 @@ from residua import checkpoints, datasets, drawing, networks, testing, workflow
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Dataset
 from residua.drawing import Drawing
+from residua.engines import Choice
 from residua.errors import BadData
 from residua.evaluate import Evaluation
 from residua.execution import Execution, execution
@@ -32,6 +33,7 @@ from residua.recipes import Recipe
 from residua.runs import RunDirectory
 
 RUNS = Path("runs")
+FOLDED = Choice("folded")  # the network's scores to six digits, sooner
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def train(
     Raises:
         ResiduaError: one of its kinds, each with what, where and how to fix it.
     """
-    job = prepare(data, recipe, [("argument", settings)])
+    job = prepare(data, recipe, [("argument", settings)], Path(runs))
     directory = workflow.begin(job, Path(runs), ["residua.train", str(job.dataset.source)])
     for _ in workflow.follow(job, directory):
         pass
@@ -195,13 +197,21 @@ def predict(
     pictures: Iterable[str | Path | bytes],
     top: int = 5,
     device: str | None = None,
+    choice: Choice = FOLDED,
 ) -> Iterator[Answer]:
     """Answer for each picture, a path or the bytes of a file, in order.
 
     One that cannot be read gets an answer that says why, and does not end the work.
+
+    Args:
+        weights: of a network.
+        pictures: paths or the bytes of files.
+        top: classes in an answer.
+        device: cpu, cuda or cuda:1.
+        choice: the engine, by default that of `residua predict`.
     """
     sources = (item if isinstance(item, bytes) else Path(item) for item in pictures)
-    return Predictor(weights, plain_execution(device)).predict(sources, top)
+    return Predictor(weights, plain_execution(device), choice=choice).predict(sources, top)
 
 
 def features(
@@ -222,7 +232,7 @@ def features(
         BadData: a picture cannot be read.
         Refused: the network has no such level.
     """
-    predictor = Predictor(weights, plain_execution(device))
+    predictor = Predictor(weights, plain_execution(device), choice=FOLDED)
     sources = (item if isinstance(item, bytes) else Path(item) for item in pictures)
     rows = []
     for answer in predictor.predict(sources, 1, predictor.stage(level)):

@@ -2,12 +2,13 @@
 
 A picture passes the same door (`images`) and the same preprocessing as in training. Its feature
 vector is the output of a stage averaged over all positions, by default of the last stage: what the
-head classifies (He et al. 2016a, table 1).
+head classifies (He et al. 2016a, table 1). An engine runs the network; by default torch, plainly.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from residua import augment, images
+from residua import augment, engines, images
 from residua.batches import statistics
 from residua.checkpoints import Weights
+from residua.engines import PLAIN, Choice, Job
 from residua.errors import BadData, OutOfResources, Refused
 from residua.execution import Execution, free_memory
-from residua.networks.dense import dense_head
+from residua.networks.dense import positions, sliding
 from residua.networks.graph import graph
 from residua.networks.network import Network
 from residua.protocols import Protocol, scales_of
@@ -52,25 +54,83 @@ class Answer(NamedTuple):
 
 
 class Predictor:
-    """A trained network that takes pictures."""
+    """A trained network that takes pictures.
 
-    def __init__(self, weights: Weights, execution: Execution, protocol: Protocol = SINGLE) -> None:
+    Args:
+        weights: of the network, and how it sees pictures.
+        execution: the device, and the precision where the choice names none.
+        protocol: the views of a picture.
+        choice: the engine.
+        calibration: pictures from which int8 takes the ranges of its numbers.
+
+    Raises:
+        Refused: this machine lacks the engine or the precision, or the engine cannot do what the
+            protocol asks for.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        execution: Execution,
+        protocol: Protocol = SINGLE,
+        choice: Choice = PLAIN,
+        calibration: Sequence[Pixels] = (),
+    ) -> None:
         self.execution, self.protocol = execution, protocol
         self.classes, self.preprocessing = weights.classes, weights.preprocessing
         self.network = weights.build()
         execution.place(self.network)
         self.mean, self.std = statistics(self.preprocessing, execution.device)
-        self.head: nn.Module = self.network.head
         if protocol.dense:
             possible(self.network, protocol, self.preprocessing)
-            self.head = dense_head(self.network, self.preprocessing.size)
+        self.ready = engines.ready(choice.engine, self.job(choice, calibration))
+        self.notes = self.ready.notes
+        if choice.engine == "torch" and choice.precision:
+            self.execution = replace(execution, precision=choice.precision)
+        elif choice.engine != "torch":  # the view has the precision in its weights
+            self.execution = replace(execution, precision="fp32")
+        self.view = self.ready.network or self.network
+        self.head: nn.Module = self.view.head
+        if protocol.dense:
+            places = positions(self.network, self.preprocessing.size)
+            self.head = nn.Sequential(*sliding(self.view, places))
+
+    def job(self, choice: Choice, calibration: Sequence[Pixels]) -> Job:
+        """What the engine is asked for."""
+        size, usual = self.preprocessing.size, self.execution.precision
+        batch = max(1, min(PICTURES, PIXELS // size**2))
+        if choice.images and not self.protocol.dense:
+            views = len(self.views(np.zeros((size, size, 3), np.uint8)))
+            batch = min(batch, choice.images * views)
+        return Job(
+            self.network,
+            self.execution,
+            choice.precision or ("" if choice.engine == "auto" else usual),
+            (batch, self.network.channels, size, size),
+            choice.images,
+            choice.features or self.protocol.dense,
+            self.inputs(calibration) if calibration else None,
+        )
+
+    @torch.inference_mode()
+    def inputs(self, pixels: Sequence[Pixels]) -> Tensor:
+        """Inputs (n, 3, h, w) of decoded pictures of any size, one view each."""
+        views = np.stack([self.preprocessing.view(picture) for picture in pixels])
+        return self.normalized(torch.from_numpy(views))
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Logits (b, classes) in float32 of inputs (b, 3, h, w), averaged over places if dense."""
         self.network.check(batch.shape)
+        if self.ready.logits is not None:
+            return self.ready.logits(batch)
         with self.execution.autocast():
-            logits = self.head(self.network.features(batch)).float()
+            logits = self.head(self.view.features(batch)).float()
         return logits.mean((2, 3)) if self.protocol.dense else logits
+
+    @property
+    def most(self) -> int:
+        """Pixels in a step of the network."""
+        return min(PIXELS, self.ready.pixels or PIXELS)
 
     def views(self, pixels: Pixels) -> list[Pixels]:
         """What the protocol shows of a decoded picture of any size."""
@@ -85,9 +145,9 @@ class Predictor:
         """Scores (n, classes) of pictures of which the views are given."""
         early = self.protocol.average == "softmax"
         total = torch.zeros(len(pictures), len(self.classes), dtype=torch.float64)
-        for positions, batch in alike(pictures):
+        for places, batch in alike(pictures, self.most):
             logits = self(self.normalized(torch.from_numpy(batch)))
-            total.index_add_(0, positions, (logits.softmax(1) if early else logits).double().cpu())
+            total.index_add_(0, places, (logits.softmax(1) if early else logits).double().cpu())
         mean = total / torch.tensor([[len(views)] for views in pictures])
         return (mean if early else mean.softmax(1)).float().numpy()
 
@@ -134,21 +194,28 @@ class Predictor:
     def both(self, pixels: Sequence[Pixels], stage: str) -> tuple[Floats, Floats]:
         """Scores (n, classes) and features (n, width) of a stage, of one view in one pass."""
         views = [[self.preprocessing.view(picture)] for picture in pixels]  # all of one shape
-        batches = (torch.from_numpy(batch) for _, batch in alike(views))
+        batches = (torch.from_numpy(batch) for _, batch in alike(views, self.most))
         parts = [self.forward(self.normalized(batch), stage) for batch in batches]
         logits, features = (torch.cat(column) for column in zip(*parts, strict=True))
         return logits.softmax(1).cpu().numpy(), features.cpu().numpy()
 
     def forward(self, batch: Tensor, stage: str) -> tuple[Tensor, Tensor]:
-        """Logits (b, classes) and features (b, width) of inputs (b, 3, h, w), in float32."""
+        """Logits (b, classes) and features (b, width) of inputs (b, 3, h, w), in float32.
+
+        Raises:
+            Refused: the engine gives scores only.
+        """
         self.network.check(batch.shape)
+        if self.ready.logits is not None:
+            fix = "choose the engine torch or folded"
+            raise Refused("this engine gives no feature maps", fix=fix)
         x = features = batch
         with self.execution.autocast():
-            for name, part in self.network.features.named_children():
+            for name, part in self.view.features.named_children():
                 x = part(x)  # (b, c, h, w)
                 if name == stage:
                     features = x.float().mean((2, 3))
-            return self.network.head(x).float(), features
+            return self.view.head(x).float(), features
 
     def predict(
         self, pictures: Iterable[Path | bytes], top: int = 5, stage: str = ""
@@ -197,17 +264,22 @@ def decoded_or_why(picture: Path | bytes) -> Pixels | BadData:
         return error
 
 
-def alike(pictures: Sequence[Sequence[Pixels]]) -> Iterator[tuple[Tensor, NDArray[np.uint8]]]:
-    """Yield views of one shape (b, h, w, 3), with the position of the picture of each (b)."""
+def alike(
+    pictures: Sequence[Sequence[Pixels]], pixels: int = PIXELS
+) -> Iterator[tuple[Tensor, NDArray[np.uint8]]]:
+    """Yield views of one shape (b, h, w, 3), with the position of the picture of each (b).
+
+    There are at most VIEWS of them, of as many `pixels` in all.
+    """
     by_shape: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
     for position, views in enumerate(pictures):
         for view in views:
             by_shape.setdefault(view.shape, []).append((position, view))
     for (height, width, _), same in by_shape.items():
-        most = max(1, min(VIEWS, PIXELS // (height * width)))
+        most = max(1, min(VIEWS, pixels // (height * width)))
         for start in range(0, len(same), most):
-            positions, batch = zip(*same[start : start + most], strict=True)
-            yield torch.tensor(positions), np.stack(batch)
+            places, batch = zip(*same[start : start + most], strict=True)
+            yield torch.tensor(places), np.stack(batch)
 
 
 def possible(network: Network, protocol: Protocol, preprocessing: images.Preprocessing) -> None:

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from residua.checkpoints import Weights
-from residua.datasets.dataset import Dataset, Split, together
+from residua.datasets.dataset import Dataset, Pixels, Split, together
 from residua.datasets.duplicates import leaked
+from residua.engines import PLAIN, Choice
 from residua.errors import Refused
 from residua.evaluate import Evaluation
 from residua.execution import Execution, cores
@@ -21,16 +22,21 @@ from residua.scoring import score
 from residua.words import listed
 
 VIEW_BYTES = 40_000_000  # of the pictures that are prepared at a time
+SAMPLES = 300  # pictures from which int8 takes the ranges of its numbers
 
 
 class Asking(NamedTuple):
-    """How networks are asked; only `protocol`, `shares` and `skip_unreadable` change a number."""
+    """How networks are asked.
+
+    Only `protocol`, `shares`, `skip_unreadable` and the precision of `choice` change a number.
+    """
 
     protocol: Protocol = SINGLE
     shares: tuple[float, ...] = ()  # of each network in an ensemble; equal where none are given
     skip_unreadable: bool = False  # leave images out that cannot be read, else they are wrong
     workers: int = 0
     batch: int | None = None  # images at a time
+    choice: Choice = PLAIN  # of the engine
 
 
 PLAINLY = Asking()
@@ -56,7 +62,9 @@ def evaluate(
     orders = [order_of(each.classes, first, each.network) for each in members]
     images = matched(dataset, split, first)
     shares = normalized(asking.shares, len(members))
-    asked = [Predictor(each, run_on, asking.protocol) for each in members]
+    choice = asking.choice._replace(images=len(images))
+    calibration = samples(dataset, images) if choice.precision == "int8" else []
+    asked = [Predictor(each, run_on, asking.protocol, choice, calibration) for each in members]
     dense = [each.preprocessing for each in asked if asking.protocol.dense]
     scales = {scale for look in dense for scale in scales_of(asking.protocol, look)}
     began = time.monotonic()
@@ -91,6 +99,13 @@ def evaluate(
         return alone[0], alone
     joint = evaluation(np.asarray(total, np.float32), tuple(weights.sha256 for weights in members))
     return joint, alone
+
+
+def samples(dataset: Dataset, images: Split) -> list[Pixels]:
+    """Pictures from all over the training split, or from what is evaluated where there is none."""
+    split = dataset.splits.get("train", images)
+    places = range(0, len(split), max(1, len(split) // SAMPLES))
+    return [split.pixels(place) for place in places[:SAMPLES]]
 
 
 def order_of(classes: tuple[str, ...], first: tuple[str, ...], network: str) -> list[int]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
+from residua import engines
 from residua.errors import Refused
 
 if TYPE_CHECKING:
@@ -88,6 +89,14 @@ class Options:
         int, Parameter(group=HARDWARE, help="processes that decode images ahead [0]")
     ] = 0
     device: Annotated[str | None, Parameter(group=HARDWARE, help="cpu, cuda or cuda:1")] = None
+    engine: Annotated[
+        str,
+        Parameter(group=HARDWARE, help="what runs the network: see `residua list engines` [torch]"),
+    ] = "torch"
+    precision: Annotated[
+        str | None,
+        Parameter(group=HARDWARE, metavar="fp32|bf16|int8", help="of the engine [fp32]"),
+    ] = None
 
 
 USUAL = Options()
@@ -95,6 +104,7 @@ USUAL = Options()
 
 def check(options: Options, networks: int) -> None:
     """Refuse what cannot be, before anything is read."""
+    engines.check(choice_of(options))
     for flag, share in (
         ("--min-top1", options.min_top1),
         ("--answers-right", options.answers_right),
@@ -118,6 +128,11 @@ def check(options: Options, networks: int) -> None:
             raise Refused(f"{flag} takes two or more networks", f"received {networks}")
     if options.compare and options.weigh:
         raise Refused("--compare asks each network alone, and --weigh all together")
+
+
+def choice_of(options: Options) -> engines.Choice:
+    """The engine that is asked for."""
+    return engines.Choice(options.engine, options.precision or "")
 
 
 def protocol_of(options: Options) -> "Protocol":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from cyclopts import Parameter
 
 from residua.commands import subjects
-from residua.commands.asking import USUAL, Options, check, protocol_of
+from residua.commands.asking import USUAL, Options, check, choice_of, protocol_of
 from residua.commands.terminal import EMPHASIS, QUIET, WARNING, Terminal, place
 from residua.errors import GateNotMet, Refused
 
@@ -73,8 +73,11 @@ def ask(subject: "Subject", options: Options, protocol: "Protocol") -> Asked:
 
     weights = [model.weights for model in subject.models]
     run_on = api.plain_execution(options.device)
-    asking = testing.Asking(protocol, (), options.skip_unreadable, options.workers, options.batch)
+    how = (options.skip_unreadable, options.workers, options.batch, choice_of(options))
+    asking = testing.Asking(protocol, (), *how)
     about: dict[str, Any] = {}
+    if options.engine != "torch" or options.precision:
+        about["engine"] = f"{options.engine} {options.precision or ''}".strip()
     cut = heat = None
     if options.weigh or options.calibrate or options.answers_right is not None:
         together, alone = validated(subject, weights, run_on, asking)

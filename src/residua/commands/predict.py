@@ -1,6 +1,7 @@
 """`residua predict`: what is in pictures."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.cells import cell_len
 
+from residua import engines
 from residua.commands import tables
 from residua.commands.models import open_model
 from residua.commands.sorting import copy_into
@@ -20,15 +22,18 @@ from residua.commands.terminal import (
     padded,
     place,
 )
-from residua.errors import Refused
+from residua.engines import Choice
+from residua.errors import BadData, Refused
 from residua.words import harmless, percent
 
 if TYPE_CHECKING:
     from residua.checkpoints import Weights
+    from residua.images import Pixels
     from residua.predictor import Answer, Predictor
 
 NAME_WIDTH = 48  # columns up to which names are aligned
 SHOWN = 3  # classes printed for each picture
+SAMPLES = 100  # pictures from which int8 takes the ranges of its numbers
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,16 @@ class Options:
         str | None, Parameter(metavar="i/n", help="only every n-th picture: 1/4, 2/4, 3/4 or 4/4")
     ] = None
     device: Annotated[str | None, Parameter(help="cpu, cuda or cuda:1")] = None
+    engine: Annotated[
+        str,
+        Parameter(
+            help="what runs the network, see `residua list engines`; auto is the fastest one that "
+            "keeps the best class [folded]"
+        ),
+    ] = "folded"
+    precision: Annotated[
+        str | None, Parameter(metavar="fp32|bf16|int8", help="of the engine [fp32]")
+    ] = None
 
 
 USUAL = Options()
@@ -90,7 +105,12 @@ def predict(
     from residua.predictor import Predictor
 
     paths = shard(expanded(images, sys.stdin), options.shard)
-    predictor = Predictor(weights, api.plain_execution(options.device))
+    choice = Choice(options.engine, options.precision or "", len(paths), bool(options.features))
+    calibration = samples(paths) if options.precision == "int8" else []
+    run_on = api.plain_execution(options.device)
+    predictor = Predictor(weights, run_on, choice=choice, calibration=calibration)
+    for note in predictor.notes:
+        terminal.complain(f"note: {note}")
     stage = predictor.stage(options.level) if options.features else ""
     longest = max((len(harmless(str(path))) for path in paths), default=0)
     widths = min(NAME_WIDTH, longest), min(NAME_WIDTH, max(map(cell_len, weights.classes)))
@@ -114,6 +134,7 @@ def predict(
 
 def check(options: Options, images: tuple[str, ...]) -> None:
     """Refuse what cannot be, before anything is read."""
+    engines.check(Choice(options.engine, options.precision or ""))
     tables.check("--out", options.out, tables.PREDICTIONS)
     tables.check("--features", options.features, tables.FEATURES)
     if options.out and options.features and Path(options.out) == Path(options.features):
@@ -129,6 +150,14 @@ def check(options: Options, images: tuple[str, ...]) -> None:
     if not 0 <= options.threshold <= 1:
         fix = "give a score from 0 to 1"
         raise Refused("--threshold is a score", f"received {options.threshold:g}", fix)
+
+
+def samples(paths: Sequence[Path]) -> "list[Pixels]":
+    """Some of the pictures, those left out that cannot be read."""
+    from residua.predictor import decoded_or_why
+
+    found = (decoded_or_why(path) for path in paths[:: max(1, len(paths) // SAMPLES)])
+    return [pixels for pixels in found if not isinstance(pixels, BadData)][:SAMPLES]
 
 
 def origin(weights: "Weights", predictor: "Predictor", stage: str) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 //
 // With x one channel of m values, g the gradient that reaches its normalized value,
 //
-//     mean = E[x]    s = 1 / sqrt(E[(x - mean)^2] + epsilon)    y = relu(weight s (x - mean) + bias + residual)
-//     dx = weight s (g - E[g] - s^2 (x - mean) E[g (x - mean)])     (Ioffe & Szegedy 2015, section 3)
+//     mean = E[x]    s = 1 / sqrt(E[(x - mean)^2] + epsilon)
+//     y = relu(weight s (x - mean) + bias + residual)
+//     dx = weight s (g - E[g] - s^2 (x - mean) E[g (x - mean)])
 //
-// An image tensor in channels_last memory is a table [rows, channels]. A pass of the plain operators
-// reads or writes the whole table; this file makes five of them where they make eleven or more.
+// (Ioffe & Szegedy 2015, section 3, arXiv:1502.03167). An image tensor in channels_last memory is a
+// table [rows, channels]. A pass of the plain operators reads or writes the whole table; this file
+// makes few of them.
 //
-// Sums are of differences from a sample or the mean, so that a mean far from zero costs no digits: in
-// float32 over RUN rows, then in double. The table is cut into tiles by its shape alone and their
-// sums are added in order, so that the number of threads changes no bit of a result.
+// Sums are of differences from a sample or the mean, so that a mean far from zero costs no digits:
+// in float32 over RUN rows, then in double. The table is cut into tiles by its shape alone and
+// their sums are added in order, so that the number of threads changes no bit of a result.
 
 #include <algorithm>
 #include <cmath>
@@ -56,9 +58,11 @@ template <class V> V load(const bf16* p) {
     return v;
   } else {
 #if defined(__AVX512F__)  // by name, because compilers widen in two halves otherwise
-    return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16);
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
+    return (Floats)_mm512_slli_epi32(wide, 16);
 #elif defined(__AVX2__)
-    return (Floats)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16);
+    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p));
+    return (Floats)_mm256_slli_epi32(wide, 16);
 #else
     Halves half;
     std::memcpy(&half, p, sizeof(half));
@@ -209,7 +213,10 @@ void normalize(const Table& t, int threads, const T* x, const T* residual, T* y,
     using V = decltype(v);
     constexpr int N = vectors, L = sizeof(V) / 4;
     V a[N], b[N];
-    for (int n = 0; n < N; n++) a[n] = load<V>(scales + j + n * L), b[n] = load<V>(shifts + j + n * L);
+    for (int n = 0; n < N; n++) {
+      a[n] = load<V>(scales + j + n * L);
+      b[n] = load<V>(shifts + j + n * L);
+    }
     for (int64_t r = 0; r < rows; r++)
       for (int n = 0; n < N; n++) {
         const int64_t o = first + r * width + n * L;
@@ -369,9 +376,11 @@ void residua_forward(int half, int64_t rows, int64_t channels, int threads, int 
                      float* running_variance, double momentum) {
   const Norm norm{weight, bias, epsilon, running_mean, running_variance, momentum};
   if (half)
-    forward(rows, channels, threads, relu, (const bf16*)x, (const bf16*)residual, (bf16*)y, stats, norm);
+    forward(rows, channels, threads, relu, (const bf16*)x, (const bf16*)residual, (bf16*)y, stats,
+            norm);
   else
-    forward(rows, channels, threads, relu, (const float*)x, (const float*)residual, (float*)y, stats, norm);
+    forward(rows, channels, threads, relu, (const float*)x, (const float*)residual, (float*)y,
+            stats, norm);
 }
 
 void residua_again(int half, int64_t rows, int64_t channels, int threads, int relu, const void* x,

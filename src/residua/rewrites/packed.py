@@ -79,7 +79,7 @@ def pack(view: Network) -> Network:
     """Pack the convolutions of a folded view on the processor, in place."""
     for name, stage in view.features.named_children():
         view.features._modules[name] = packed(stage)
-    return view
+    return view.eval()
 
 
 def packed(module: nn.Module, own: bool = False) -> nn.Module:

@@ -4,24 +4,80 @@ python benchmarks/readme.py
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from record import RESULTS, ROOT
 
 BEGIN, END = "<!-- {}: python benchmarks/readme.py -->", "<!-- end of {} -->"
 README = ROOT / "README.md"
-TRAINED = (
-    "resnet20-cifar, batch 128",
-    "resnet56-cifar, batch 128",
-    "resnet18 at 224, batch 32",
-    "resnet50 at 224, batch 32",
-)
 
 
 def load(name: str) -> dict[str, Any]:
     """A file of results/."""
     table: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
     return table
+
+
+def measured(name: str) -> dict[str, Any]:
+    """What a file of results/ holds, or nothing where it was not measured."""
+    return load(name)["measured"] if (RESULTS / f"{name}.json").exists() else {}
+
+
+def speed() -> Iterator[tuple[str, str, str]]:
+    """The rows of training: ours against the usual PyTorch loop, in turn in one run."""
+    for name, case in measured("steps").get("cases", {}).items():
+        if line := against(case):
+            yield f"Training step, {name}: against the plain loop", line, "steps"
+    if line := against(measured("epoch")):
+        yield "An epoch of ResNet-20 from pixels on, against single transforms", line, "epoch"
+    plans = measured("memory").get("plans", {}).get("variants", {})
+    kept = {name: row for name, row in plans.items() if "ratio" in row}
+    if kept:
+        yield (
+            f"Activations of a layer and image in bytes, and time: {', '.join(kept)}",
+            "; ".join(
+                f"{row['told']['bytes_per_layer_and_image']:,} ({1 / row['ratio']:.2f})"
+                for row in kept.values()
+            ),
+            "memory",
+        )
+    yield from deep(measured("memory").get("deep", {}).get("variants", {}))
+    for path in sorted(RESULTS.glob("time-*.json")):
+        yield to_accuracy(path.stem, measured(path.stem))
+
+
+def against(compared: dict[str, Any]) -> str:
+    """The ratio of ours and its rate, or "" where it was not measured."""
+    row = compared.get("variants", {}).get("ours", {})
+    if "ratio" not in row:
+        return ""
+    share = f", {100 * row['of_peak']:.0f} % of the peak" if "of_peak" in row else ""
+    spread = f"{row['ratio_least']:.2f} to {row['ratio_most']:.2f}"
+    return f"{row['ratio']:.2f} times ({spread}), {row['images_per_second']:,.0f} images/s{share}"
+
+
+def deep(rows: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """ResNet-1202 within 2 GB, and in the usual way."""
+    names = {"ours, 2 GB": "within 2 GB", "careful": "the usual loop with autocast"}
+    told = [
+        f"{what}: {rows[name]['grown_megabytes']:,} MB, {rows[name]['seconds']:.2f} s a step"
+        for name, what in names.items()
+        if "grown_megabytes" in rows.get(name, {})
+    ]
+    if told:
+        yield "ResNet-1202, batch 128", "; ".join(told), "memory"
+
+
+def to_accuracy(name: str, found: dict[str, Any]) -> tuple[str, str, str]:
+    """One network's trainings of a fixed time."""
+    single, mirrored = found["error"], found["mirrored_error"]
+    return (
+        f"CIFAR-10 in {found['time']}, {found['network']}, recipe {found['recipe']}: test error; "
+        "with the mirror image",
+        f"{percent(single['mean'])}; {percent(mirrored['mean'])}, {len(found['runs'])} seeds",
+        name,
+    )
 
 
 def percent(fraction: float) -> str:
@@ -32,7 +88,7 @@ def rows() -> list[tuple[str, str, str]]:
     """What was measured, the value, and the file that tells how."""
     published, trained = load("published-resnet20"), load("cifar10-resnet20-cifar-15m")
     kill, answers = load("kill"), load("answers")
-    power, speed = load("power-cut")["measured"], load("speed")["measured"]
+    power = load("power-cut")["measured"]
     weights, run = published["measured"], trained["measured"]["runs"][0]
     demo, test = load("make-demo")["measured"], load("make-test")["measured"]
     low, high = run["interval"]
@@ -112,11 +168,7 @@ def rows() -> list[tuple[str, str, str]]:
             f"{sum(row['cuts'] for row in power.values())} cuts",
             "power-cut",
         ),
-        (
-            "Training, images a second: ResNet-20 and -56 at 32 pixels, ResNet-18 and -50 at 224",
-            "; ".join(f"{speed[f'train {part}']['images_per_second']:,.0f}" for part in TRAINED),
-            "speed",
-        ),
+        *speed(),
         (
             "`make demo` in a fresh clone, set-up included; a second time",
             f"{demo['first_seconds']:.0f} s; {demo['second_seconds']:.0f} s; "

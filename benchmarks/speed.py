@@ -1,4 +1,4 @@
-"""Speed and memory of each part: training steps, scores, decoding, checking.
+"""Speed and memory of what is not training: scores, decoding, checking.
 
     python benchmarks/speed.py
 
@@ -17,37 +17,18 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from record import record
 
 from residua import checkpoints, datasets, images, networks
-from residua.datasets.dataset import Dataset, Split
 from residua.datasets.inspect import inspect
 from residua.execution import cores, execution
 from residua.images import Preprocessing
 from residua.predictor import Predictor
-from residua.prepare import prepare
 from residua.recipes import Recipe
-from residua.training import step_seconds
 
 ROUNDS = 3
 PHOTOS = 400
-
-
-def noise(count: int, size: int) -> Dataset:
-    """Random pixels in ten classes: speed does not depend on what they show."""
-    pixels = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8)
-    split = Split(pixels, torch.arange(count) % 10)
-    names = tuple(map(str, range(10)))
-    return Dataset("noise", "noise", names, {"train": split, "test": split}, "0" * 64)
-
-
-def training(network: str, size: int, batch: int) -> float:
-    """Images a second, in the precision that is usual here."""
-    settings = {"network": network, "size": size, "batch": batch, "validation": 0, "crop": "none"}
-    job = prepare(noise(4 * batch, size), "quick", [("benchmark", {**settings, "in_memory": True})])
-    return batch / step_seconds(job.task, job.recipe, job.execution)
 
 
 def scoring(network: str, size: int, batch: int) -> float:
@@ -93,10 +74,6 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 PARTS: dict[str, Callable[[], float]] = {
-    "train resnet20-cifar, batch 128": lambda: training("resnet20-cifar", 32, 128),
-    "train resnet56-cifar, batch 128": lambda: training("resnet56-cifar", 32, 128),
-    "train resnet18 at 224, batch 32": lambda: training("resnet18", 224, 32),
-    "train resnet50 at 224, batch 32": lambda: training("resnet50", 224, 32),
     "score resnet20-cifar, batch 500": lambda: scoring("resnet20-cifar", 32, 500),
     "score resnet50 at 224, batch 32": lambda: scoring("resnet50", 224, 32),
     "decode JPEG 500x375 to 224, one core": decoding,

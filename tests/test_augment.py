@@ -271,3 +271,35 @@ def test_normalize_has_the_bits_of_its_formula(b: int, h: int, w: int, each_pixe
         assert torch.equal(found, expected)
         assert found.permute(0, 2, 3, 1).is_contiguous()
     assert torch.equal(floats, before)
+
+
+@given(seeds, st.integers(3, 9), st.integers(3, 9), st.integers(0, 2))
+def test_shifting_shows_the_image_between_its_mirror_images(
+    seed: int, h: int, w: int, reach: int
+) -> None:
+    """As numpy's reflecting border, at every offset."""
+    generator = torch.Generator().manual_seed(seed % 2**32)
+    images = torch.randint(0, 256, (4, h, w, 3), generator=generator, dtype=torch.uint8)
+    u = torch.rand(4, 2, generator=generator)
+    border = ((0, 0), (reach, reach), (reach, reach), (0, 0))
+    padded = np.pad(images.numpy(), border, mode="reflect")
+    shifted = augment.shift(images, u, reach)
+
+    for index, (top, left) in enumerate((u * (2 * reach + 1)).long().tolist()):
+        assert np.array_equal(shifted[index], padded[index, top : top + h, left : left + w])
+
+
+def test_a_picture_of_one_pixel_can_be_shifted() -> None:
+    assert augment.shift(torch.full((1, 1, 1, 3), 7), torch.rand(1, 2)).tolist() == [[[[7, 7, 7]]]]
+
+
+@given(st.integers(0, 1000))
+def test_of_a_pair_of_epochs_each_image_is_mirrored_in_one(pair: int) -> None:
+    u = augment.uniforms(3, 2 * pair, torch.arange(50), 1)[:, 0]
+    images = torch.arange(50 * 2).view(50, 1, 2, 1)
+    views = [
+        augment.flip(images, augment.alternated(u, epoch)) for epoch in (2 * pair, 2 * pair + 1)
+    ]
+    assert torch.equal(views[0] + views[1], images + images.flip(2))
+    edge = torch.tensor([0.5, 0.5 - 2**-24, 0.0, 1 - 2**-24])
+    assert torch.equal(augment.alternated(edge, 1) < 0.5, edge >= 0.5)

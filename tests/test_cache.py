@@ -75,6 +75,7 @@ def test_pictures_are_scaled_down_to_the_side_and_never_up(
         assert tall / wide == pytest.approx(height / width, rel=0.05)
         expected = images.resize(split.pixels(index), tall, wide)
         assert np.array_equal(kept.pixels(index), expected)
+        assert not kept.pixels(index).flags.writeable
     chosen = kept.select([4, 1])
     assert np.array_equal(chosen.pixels(0), kept.pixels(4))
     assert np.array_equal(chosen.select([1]).pixels(0), kept.pixels(1))

@@ -121,25 +121,53 @@ def test_half_precision_orthogonalizes_to_its_rounding() -> None:
 
 
 def test_muon_is_its_recursion_whatever_the_order_in_memory() -> None:
-    """v <- m v + g, W <- W - r U(g + m v), on one weight at a time; like shapes share a product."""
+    """W <- l (W / |W| - r U / sqrt(d)), on one weight at a time; like shapes share a product."""
     shapes, rate, m = [(4, 3, 3, 3), (4, 3, 3, 3), (6, 2, 1, 1)], 0.1, 0.6
     generator = torch.Generator().manual_seed(0)
-    start = [torch.randn(shape, generator=generator) for shape in shapes]
+    start = [3 * torch.randn(shape, generator=generator) for shape in shapes]
     weights = [nn.Parameter(value.contiguous(memory_format=torch.channels_last)) for value in start]
     group = {"params": weights, "momentum": m, "weight_decay": 0.0, "orthogonal": True}
     optimizer = Muon([group], rate, torch.float32)
-    velocities = [torch.zeros(shape) for shape in shapes]
+    velocities, lengths = [torch.zeros(shape) for shape in shapes], [w.norm() for w in start]
     for _ in range(3):
         for index, weight in enumerate(weights):
             gradient = torch.randn(shapes[index], generator=generator)
             weight.grad = gradient.clone()
             velocities[index] = m * velocities[index] + gradient
             move = (gradient + m * velocities[index]).flatten(1)
-            start[index] -= rate * orthogonalized(move[None], torch.float32)[0].view(shapes[index])
+            turn = orthogonalized(move[None], torch.float32)[0].view(shapes[index])
+            unit = start[index] / start[index].norm()
+            start[index] = lengths[index] * (unit - rate * turn / math.sqrt(len(turn)))
         optimizer.step()
 
     for weight, expected in zip(weights, start, strict=True):
-        torch.testing.assert_close(weight.detach(), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(weight.detach(), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_muon_moves_a_weight_that_starts_at_zero_and_none_without_a_gradient() -> None:
+    zero, unused = nn.Parameter(torch.zeros(4, 4, 1, 1)), nn.Parameter(torch.ones(4, 4, 1, 1))
+    group = {"params": [zero, unused], "momentum": 0.6, "weight_decay": 0.0, "orthogonal": True}
+    optimizer = Muon([group], 0.1, torch.float32)
+    for _ in range(2):
+        zero.grad = torch.eye(4).view(4, 4, 1, 1)
+        optimizer.step()
+    assert -0.25 < zero.diagonal().min() < -0.1
+    assert torch.equal(unused, torch.ones(4, 4, 1, 1))
+
+
+@given(scale=st.floats(0.1, 10))
+def test_muon_turns_a_weight_by_an_angle_whatever_its_length(scale: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    start, gradient = (torch.randn(8, 4, 3, 3, generator=generator) for _ in range(2))
+    angles = []
+    for length in (1.0, scale):
+        weight = nn.Parameter(length * start)
+        weight.grad = gradient
+        group = {"params": [weight], "momentum": 0.6, "weight_decay": 0.0, "orthogonal": True}
+        Muon([group], 0.05, torch.float32).step()
+        angles.append(torch.cosine_similarity(weight.flatten(), start.flatten(), 0).item())
+    assert angles[0] == pytest.approx(angles[1], abs=1e-5)
+    assert 0.99 < angles[0] < 1
 
 
 def test_muon_moves_the_rest_as_sgd_with_nesterov_momentum() -> None:

@@ -10,10 +10,10 @@ import tiny
 from residua import pace
 from residua.errors import OutOfResources
 from residua.execution import Execution
+from residua.feeding import Task
 from residua.pace import PLAIN, quickest
 from residua.prepare import Job
 from residua.recipes import Recipe
-from residua.training import Task
 
 LONG = {"steps": pace.LONG, "epochs": None, "batch": 48}
 FAST = {"processes": 2, "fused": True, "compile": False}
@@ -27,7 +27,7 @@ def long_job(**changes: Any) -> Job:
 def timed(fast: float, plain: float) -> Callable[..., float]:
     """Steps that take this long in the fast and in the plain way."""
 
-    def step_seconds(task: Task, recipe: Recipe, run_on: Execution, *_: int) -> float:
+    def step_seconds(task: Task, recipe: Recipe, run_on: Execution, *_: int, **__: float) -> float:
         return plain if run_on.processes == 1 else fast
 
     return step_seconds
@@ -62,7 +62,7 @@ def test_a_fast_way_that_fails_is_given_up_with_its_reason(
 ) -> None:
     job = long_job()
 
-    def failing(task: Task, recipe: Recipe, run_on: Execution, *_: int) -> float:
+    def failing(task: Task, recipe: Recipe, run_on: Execution, *_: int, **__: float) -> float:
         if run_on.processes > 1:
             raise OutOfResources("a process ended")
         return 1.0

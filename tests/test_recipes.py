@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from residua.automatic import Facts, automatic
 from residua.errors import Refused
-from residua.recipes import RANGES, RECIPES, Facts, Recipe, automatic
+from residua.recipes import RANGES, RECIPES, Recipe
 
 FACTS = Facts(
     "pets",
@@ -68,6 +69,12 @@ def test_values_out_of_range_are_refused_by_name(name: str) -> None:
 def test_milestones_are_shares_of_the_run(milestones: tuple[float, ...]) -> None:
     with pytest.raises(Refused, match="shares of the run"):
         Recipe(milestones=milestones)
+
+
+@pytest.mark.parametrize("grow", [(0.0, 1.0), (0.5, 1.01), (-1.0,), (math.nan,)])
+def test_images_grow_by_shares_of_their_size(grow: tuple[float, ...]) -> None:
+    with pytest.raises(Refused, match="shares of their size"):
+        Recipe(grow=grow)
 
 
 def test_every_number_has_a_range() -> None:
@@ -183,6 +190,7 @@ def test_the_rate_follows_batch_and_optimizer() -> None:
 
     assert (rate(128), rate(64), rate(32)) == (0.2, 0.1, 0.05)
     assert rate(128, optimizer="adamw") == 0.002
+    assert (rate(512, optimizer="muon"), rate(128, optimizer="muon")) == (0.1, 0.05)
     assert rate(128, init="weights.safetensors") == 0.2
     assert rate(128, learning_rate=0.3) == 0.3
 
@@ -194,3 +202,11 @@ def test_without_norms_the_rate_is_a_tenth() -> None:
 
     assert recipe.learning_rate == 0.02
     assert "without norms" in reasons["learning_rate"]
+
+
+def test_muon_takes_larger_batches_where_there_are_images_enough() -> None:
+    """Its products cost as much for a small batch as for a large one."""
+    fast = RECIPES["fast"][1]
+    many = FACTS._replace(size=32, images=50_000)
+    assert (automatic(fast, many)[0].batch, automatic(Recipe(), many)[0].batch) == (512, 128)
+    assert automatic(fast, many._replace(images=1_400))[0].batch == 64

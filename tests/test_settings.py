@@ -175,7 +175,9 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
         elif kind in (int, float):
             alternatives.append(numbers(name))
         else:
-            alternatives.append(st.lists(st.floats(0, 1), min_size=1, max_size=4).map(tuple))
+            alternatives.append(
+                st.lists(st.floats(0, 1, exclude_min=True), min_size=1, max_size=4).map(tuple)
+            )
     return st.one_of(alternatives)
 
 

@@ -18,7 +18,7 @@ import tiny
 import torch
 from test_durable import largest_file
 
-from residua import checkpoints, prepare, training, workflow
+from residua import checkpoints, feeding, prepare, training, workflow
 from residua.batches import evaluation
 from residua.errors import Diverged, OutOfResources, Stopped
 from residua.events import Advance, Epoch, Note, Saved
@@ -456,8 +456,9 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *costs: float) -> None:
         self.now, self.taken, self.costs = 1000.0, 0, costs
-        monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: self.now))
-        monkeypatch.setattr(training, "steps", self.steps)
+        for module in (training, feeding):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+            monkeypatch.setattr(module, "steps", self.steps)
 
     def steps(self, learner: Learner, *arguments: Any) -> Iterator[Step]:
         for step in steps(learner, *arguments):
@@ -476,12 +477,13 @@ def test_a_time_budget_ends_the_schedule_near_it(
     """On machines that become faster or slower on the way, in one session or two."""
     clock, budget = Clock(monkeypatch, *costs), 100.0
     changes = {"time": budget, "epochs": None, "batch": 8, "schedule": "one-cycle"}
+    changes |= {"processes": 1, "fused": True, "compile": False}  # nothing to probe before
 
     def job() -> prepare.Job:
         return tiny.job(tiny.digits(160, 20), **changes)
 
     run = tiny.begin(job(), tmp_path)
-    began, pause = clock.now + training.PROBE * costs[0], 0.0
+    began, pause = clock.now + feeding.PROBE * costs[0], 0.0
     if stop:
         with pytest.raises(Stopped):
             tiny.fit(job(), run, stop)
@@ -500,7 +502,7 @@ def test_a_time_budget_ends_the_schedule_near_it(
 def test_the_probe_leaves_the_network_alone(tmp_path: Path) -> None:
     job = tiny.job(epochs=1)
     before = {name: value.clone() for name, value in job.task.network.state_dict().items()}
-    seconds = training.step_seconds(job.task, job.recipe, job.execution)
+    seconds = feeding.step_seconds(job.task, job.recipe, job.execution)
     after = job.task.network.state_dict()
     assert 0 < seconds < 10
     assert all(torch.equal(before[name], after[name]) for name in before)

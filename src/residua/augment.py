@@ -66,17 +66,39 @@ def pad_crop(images: Tensor, u: Tensor, padding: int = PAD_CROP) -> Tensor:
         images: (b, h, w, c) of any type.
         u: (b, 2) in [0, 1): where the window lies.
     """
-    b, h, w, c = images.shape
-    tall, wide = h + 2 * padding, w + 2 * padding
     padded = F.pad(images, (0, 0, padding, padding, padding, padding)).contiguous()
-    first = (u * (2 * padding + 1)).long()  # (b, 2): top, left
-    picture = torch.arange(b, device=images.device)
+    return windows(padded, (u * (2 * padding + 1)).long(), images.shape[1], images.shape[2])
+
+
+def shift(images: Tensor, u: Tensor, reach: int = 2) -> Tensor:
+    """Move each image by up to `reach` pixels; what comes in from outside is mirrored.
+
+    As `pad_crop`, but nothing black comes in: what short trainings learn more from (Jordan 2024,
+    arXiv:2404.00498, section 3).
+    """
+    h, w = images.shape[1:3]
+    rows, columns = (bounced(side, reach).to(images.device) for side in (h, w))
+    padded = images.index_select(1, rows).index_select(2, columns)
+    return windows(padded, (u * (2 * reach + 1)).long(), h, w)
+
+
+def bounced(side: int, reach: int) -> Tensor:
+    """The positions -reach to side + reach - 1, those outside mirrored at the outermost pixel."""
+    last = side - 1
+    at = torch.arange(-reach, side + reach).abs()
+    return (last - (last - at).abs()).clamp(0, last)
+
+
+def windows(padded: Tensor, first: Tensor, h: int, w: int) -> Tensor:
+    """The part (b, h, w, c) of each picture that starts at `first` (b, 2): row, column."""
+    b, tall, wide, c = padded.shape
+    picture = torch.arange(b, device=padded.device)
     start = ((picture * tall + first[:, 0]) * wide + first[:, 1]) * c
     # Seen through strides that overlap, every possible window is one row of a matrix. One indexed
-    # read then copies whole lines, 40 times as fast as an index for every pixel.
+    # read then copies whole lines, 30 times as fast as an index for every pixel.
     count = max(0, padded.numel() - ((h - 1) * wide + w) * c + 1)
-    windows = padded.as_strided((count, h, w * c), (1, wide * c, 1))
-    return windows.index_select(0, start).view(b, h, w, c)
+    every = padded.as_strided((count, h, w * c), (1, wide * c, 1))
+    return every.index_select(0, start).view(b, h, w, c)
 
 
 def flip(images: Tensor, u: Tensor) -> Tensor:
@@ -84,6 +106,14 @@ def flip(images: Tensor, u: Tensor) -> Tensor:
     b = len(images)
     both = torch.stack((images, images.flip(2))).flatten(0, 1)  # copies lines; `where` goes by byte
     return both.index_select(0, torch.arange(b, device=images.device) + b * (u < 0.5))
+
+
+def alternated(u: Tensor, epoch: int) -> Tensor:
+    """Numbers u (b) of a pair of epochs for `flip`: of two epochs, each image is mirrored in one.
+
+    Both views are then seen equally often (Jordan 2024, arXiv:2404.00498, section 3.6).
+    """
+    return 1 - 2**-24 - u if epoch % 2 else u
 
 
 def jitter(images: Tensor, u: Tensor, strength: float = 0.4) -> Tensor:
@@ -137,8 +167,8 @@ def resized(pixels: NDArray[np.uint8], size: int, box: Box) -> NDArray[np.uint8]
     left, top, right, bottom = map(round, box)
     top, left = min(top, len(pixels) - 1), min(left, pixels.shape[1] - 1)
     part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
-    # Only memory that torch recognizes as channels_last takes the vectorized path.
-    image = torch.from_numpy(np.ascontiguousarray(part))[None].permute(0, 3, 1, 2)
+    # Only what torch recognizes as channels_last takes the vectorized path.
+    image = torch.from_numpy(np.array(part))[None].permute(0, 3, 1, 2)
     image = F.interpolate(image, (size, size), mode="bilinear", antialias=True)
     return image.permute(0, 2, 3, 1)[0].contiguous().numpy()
 
@@ -148,10 +178,8 @@ def size_at(shares: Sequence[float], size: int, progress: float) -> int:
 
     Rounded to whole fours, so that strides divide it; without shares it is `size`.
     """
-    if not shares:
-        return size
-    share = shares[min(int(progress * len(shares)), len(shares) - 1)]
-    return min(size, max(4, 4 * round(share * size / 4)))
+    share = shares[min(int(progress * len(shares)), len(shares) - 1)] if shares else 1
+    return size if share == 1 else min(size, max(4, 4 * round(share * size / 4)))
 
 
 def shrink(images: Tensor, size: int) -> Tensor:

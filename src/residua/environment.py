@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ def environment() -> dict[str, Any]:
         "commit": commit(),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("residua", "torch", "numpy", "pillow")},
+            **{name: installed(name) for name in ("residua", "torch", "numpy", "pillow")},
         },
         "machine": {
             "system": f"{platform.system()} {platform.release()}",
@@ -23,6 +23,14 @@ def environment() -> dict[str, Any]:
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         },
     }
+
+
+def installed(package: str) -> str:
+    """The version of an installed package; a source tree on the path is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def commit() -> str:

@@ -115,6 +115,11 @@ class Execution:
             return nullcontext()
         return torch.autocast(self.device.type, DTYPES[self.precision])
 
+    def wait(self) -> None:
+        """Wait until the device has done what it was told to, so that a clock sees it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     @property
     def check_every(self) -> int:
         """Steps between looks at the loss: each look makes a GPU wait, and costs a CPU nothing."""

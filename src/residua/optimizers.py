@@ -42,11 +42,17 @@ class CaffeSGD(Optimizer):
 class Muon(Optimizer):
     """Momentum orthogonalized (Jordan et al. 2024, "Muon"): every direction moves equally far.
 
-    A weight of `d` channels out is a matrix W (d, c k k). With v <- m v + g, the step is
-    W <- (1 - r w) W - r U, where U = (S S^T)^(-1/2) S of S = g + m v (Nesterov) is S with all of
-    its singular values made one, as `orthogonalized` finds it. Matrices of one shape are done
-    together. Groups that are not "orthogonal" (the first layer, the last, norms, biases) move by
-    SGD with Nesterov momentum at the rate r times their "factor".
+    A weight of `d` channels out is a matrix W (d, c k k). With v <- m v + g, a step is
+
+        W <- l (W / |W| - r U / sqrt(d))    U = (S S^T)^(-1/2) S of S = g + m v (Nesterov)
+
+    U is S with all of its singular values made one, as `orthogonalized` finds it, and has the norm
+    sqrt(d). The length l is that of W at first, so r is the angle by which W turns: weights that
+    grow would turn less and less, and before a norm their length means nothing. A weight that
+    starts at zero has no length, and moves by r U.
+
+    Groups that are not "orthogonal" (the first layer, the last, norms, biases) move by SGD with
+    Nesterov momentum at the rate r times their "factor".
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float, dtype: torch.dtype) -> None:
@@ -60,21 +66,29 @@ class Muon(Optimizer):
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
                 continue
-            momentum, rate, decay = group["momentum"], group["lr"], group["weight_decay"]
             gradients: list[Tensor] = [weight.grad for weight in weights]
+            if not group["orthogonal"]:
+                decayed = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+                gradients = list(decayed)
             velocities = [velocity(self, weight) for weight in weights]
-            if group["orthogonal"]:
-                torch._foreach_mul_(weights, 1 - rate * decay)
-            else:
-                gradients = list(torch._foreach_add(gradients, weights, alpha=decay))
-                rate = rate * group["factor"]
-            torch._foreach_mul_(velocities, momentum)
+            torch._foreach_mul_(velocities, group["momentum"])
             torch._foreach_add_(velocities, gradients)
-            moves = list(torch._foreach_add(gradients, velocities, alpha=momentum))
+            moves = list(torch._foreach_add(gradients, velocities, alpha=group["momentum"]))
             if group["orthogonal"]:
-                moves = self.orthogonal(moves)
-            torch._foreach_add_(weights, moves, alpha=-rate)
+                self.turn(weights, moves, group["lr"])
+            else:
+                torch._foreach_add_(weights, moves, alpha=-group["lr"] * group["factor"])
         return loss
+
+    def turn(self, weights: list[Tensor], moves: Sequence[Tensor], rate: float) -> None:
+        """Turn each weight by the rate; nothing here waits for a GPU."""
+        moves = self.orthogonal(moves)
+        for weight, move, norm in zip(weights, moves, torch._foreach_norm(weights), strict=True):
+            length = self.state[weight].setdefault("length", norm)
+            one = torch.ones_like(length)
+            weight *= torch.where(length > 0, length / norm, one)
+            step = torch.where(length > 0, length / math.sqrt(len(weight)), one)
+            weight -= rate * step * move
 
     def orthogonal(self, moves: Sequence[Tensor]) -> list[Tensor]:
         """Each move with all singular values made one, those of one shape together."""
@@ -171,7 +185,7 @@ def muon_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         group |= REST
     first = {
         "params": list(turned.values()),
-        "weight_decay": 0.0,
+        "weight_decay": 0.0,  # their length is constant
         "momentum": recipe.momentum,
         "orthogonal": True,
     }

@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 
 from residua.batches import steps_per_epoch, training
 from residua.errors import OutOfResources
-from residua.execution import Execution, execution, fitted
+from residua.execution import Execution, execution, fitted, using_threads
+from residua.feeding import Task, endless, step_seconds
 from residua.recipes import Recipe
 from residua.schedule import planned
-from residua.training import Task, endless, step_seconds
 
 PLAIN: Mapping[str, Any] = {"processes": 1, "fused": False, "compile": False}
 PROBE = 8  # steps, of which two warm up
 LONG = 1000  # steps from which on a probe costs less than it may save
 MARGIN = 1.1
+PATIENCE = 20.0  # seconds
 
 
 class Pace(NamedTuple):
@@ -42,19 +43,22 @@ def pace(task: Task, recipe: Recipe, run_on: Execution) -> Pace:
     batch = recipe.batch or len(task.train)
     both = batch / step_seconds(task, recipe, run_on)
     recipe_, plain_ = plainly(task, recipe, PLAIN)
-    return Pace(loading(task, recipe, run_on), both, batch / step_seconds(task, recipe_, plain_))
+    plain = batch / step_seconds(task, recipe_, plain_, patience=PATIENCE)
+    return Pace(loading(task, recipe, run_on), both, plain)
 
 
 def loading(task: Task, recipe: Recipe, run_on: Execution) -> float:
     """Images a second that come to the device, in all processes together."""
     work = (task.train, task.preprocessing, recipe)
     batches = endless(lambda epoch, start: training(*work, epoch, run_on.device, start))
-    next(batches)
-    began, images = time.monotonic(), 0
-    for batch in islice(batches, PROBE):
-        images += len(batch.indices)
-    batches.close()
-    return run_on.processes * images / (time.monotonic() - began)
+    with using_threads(run_on.threads if run_on.processes == 1 else 1):
+        next(batches)
+        began, images = time.monotonic(), 0
+        for batch in islice(batches, PROBE):
+            images += len(batch.indices)
+        seconds = time.monotonic() - began
+        batches.close()
+    return run_on.processes * images / seconds
 
 
 def plainly(task: Task, recipe: Recipe, changes: Mapping[str, Any]) -> tuple[Recipe, Execution]:
@@ -93,7 +97,8 @@ def quickest(
     except (RuntimeError, OutOfResources) as error:  # such as a compiler that fails
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         return recipe_, plain_, f"the fast way failed: {reason}"
-    slow = step_seconds(task, recipe_, plain_, PROBE)
+    # On a busy machine the plain way may take a hundred times as long; two are answer enough.
+    slow = step_seconds(task, recipe_, plain_, PROBE, patience=2 * PROBE * fast)
     if fast <= MARGIN * slow:
         return recipe, run_on, ""
     return recipe_, plain_, f"the plain way is {fast / slow:.1f} times as fast here"

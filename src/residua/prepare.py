@@ -10,30 +10,35 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from residua import datasets, images, networks, recipes, settings
-from residua.batches import steps_per_epoch
+from residua import datasets, images, networks, settings
+from residua.automatic import SMALL, Facts, automatic
+from residua.batches import evaluation, steps_per_epoch
 from residua.checkpoints import Weights
+from residua.datasets.cache import cached, side
 from residua.datasets.dataset import Dataset, Split, hold_out, pixel_mean, statistics
 from residua.datasets.inspect import recommend
 from residua.datasets.looks import looks
 from residua.datasets.memory import in_memory
 from residua.errors import BadData, Refused
 from residua.execution import Execution, cores, execution, fast_bf16, fitted, free_memory
+from residua.feeding import Task, step_seconds
 from residua.images import Preprocessing
 from residua.networks.graph import graph
+from residua.networks.initialize import whiten
 from residua.networks.network import Network
 from residua.networks.norms import steady
 from residua.networks.weights import of_classes
 from residua.pace import PLAIN, quickest
 from residua.pretrained import is_pretrained
 from residua.published import HUB, Start, start_from
-from residua.recipes import Facts, Recipe
+from residua.recipes import Recipe
 from residua.rewrites.native import library
 from residua.schedule import planned
-from residua.training import Task, step_seconds
 from residua.words import listed
 
 PROBED = 256  # files whose size is read to choose the network's
+SAMPLED = 2_048  # images at most whose patches say what is correlated
+CACHE = ".cache"  # beside the runs; deleting it is safe
 CROP_RATIO = 0.875  # of a photograph's shorter side that the center crop keeps
 
 
@@ -53,7 +58,10 @@ class Job:
 
 
 def prepare(
-    source: str | Path | Dataset, name: str = "auto", layers: Sequence[tuple[str, Any]] = ()
+    source: str | Path | Dataset,
+    name: str = "auto",
+    layers: Sequence[tuple[str, Any]] = (),
+    runs: Path = Path("runs"),
 ) -> Job:
     """Decide everything about a training.
 
@@ -61,6 +69,7 @@ def prepare(
         source: a data set, its path or its name.
         name: of a recipe.
         layers: settings over it, as `settings.resolve` takes them.
+        runs: where a cache of decoded pictures goes, if one is asked for.
 
     Raises:
         Refused: a setting is wrong or impossible here.
@@ -79,11 +88,11 @@ def prepare(
         recipe, inherited = inherit(recipe, start.weights)
         sources |= inherited
     asked = recipe
-    recipe, reasons = recipes.automatic(recipe, facts(dataset, recipe))
+    recipe, reasons = automatic(recipe, facts(dataset, recipe))
     sources |= {key: f"automatic: {reason}" for key, reason in reasons.items()}
     refuse_absent(recipe)
     name = settings.named(name, layers)
-    job = complete(dataset, recipe, name, sources, start and start.weights)
+    job = complete(dataset, recipe, name, sources, start and start.weights, runs)
     faster, run_on, slow = quickest(job.task, recipe, job.execution, asked)
     changed = [key for key in PLAIN if getattr(faster, key) != getattr(recipe, key)]
     sources = sources | dict.fromkeys(changed, f"automatic: {slow}")
@@ -108,6 +117,7 @@ def complete(
     name: str,
     sources: Mapping[str, str],
     start: Weights | None,
+    runs: Path,
 ) -> Job:
     """Build what a completed recipe asks for."""
     classes = dataset.classes
@@ -132,6 +142,8 @@ def complete(
     look = Preprocessing(size, recipe.fit or "crop", resized(size))
     if start is not None and start.preprocessing.size == size:
         look = replace(start.preprocessing, fit=look.fit)
+    if recipe.cache:
+        train_split = cached(train_split, side(size, recipe.crop), runs / CACHE, cores())
     if recipe.in_memory:
         train_split = in_memory(train_split, look, run_on.threads)
         validation = in_memory(validation, look, run_on.threads) if validation else None
@@ -139,8 +151,17 @@ def complete(
         look = measured(look, train_split, recipe)
     elif start.preprocessing.size != size:
         look = replace(look, mean=start.preprocessing.mean, std=start.preprocessing.std)
+    if recipe.whiten != "off" and start is None:
+        whiten(network, sample(train_split, look), frozen=recipe.whiten == "frozen")
     task = Task(network, classes, look, train_split, validation)
     return Job(dataset, recipe, name, sources, task, run_on, splits, start)
+
+
+def sample(split: Split, look: Preprocessing) -> Tensor:
+    """Some images from all over a split, as the network takes them (n, 3, size, size)."""
+    some = split.select(range(0, len(split), -(-len(split) // SAMPLED)))
+    batches = evaluation(some, look, len(some), torch.device("cpu"))
+    return next(batches).images
 
 
 def refuse_unreadable(dataset: Dataset) -> None:
@@ -262,7 +283,7 @@ def selection_split(dataset: Dataset, recipe: Recipe) -> tuple[Split, Split | No
 
 def resized(size: int) -> int:
     """The shorter side before the center crop (256 for 224); small images are used whole."""
-    return size if size <= recipes.SMALL else round(size / CROP_RATIO)
+    return size if size <= SMALL else round(size / CROP_RATIO)
 
 
 def measured(preprocessing: Preprocessing, split: Split, recipe: Recipe) -> Preprocessing:

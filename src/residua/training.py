@@ -6,50 +6,34 @@ It yields what happens on the way, for whoever wants to show it.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import count, islice
+from itertools import islice
 from typing import Any, TextIO
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from residua import checkpoints
 from residua.augment import size_at
+from residua.automatic import SMALL
 from residua.batches import Batch, evaluation, steps_per_epoch, training
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Split
 from residua.errors import Diverged
 from residua.events import Advance, Epoch, Event, Note, Saved
 from residua.execution import Execution, using_threads
-from residua.images import Preprocessing
+from residua.feeding import Feed, Task, endless, feeding, step_seconds
 from residua.interrupt import Interrupt, stopped
 from residua.learner import Learner, make_learner, precise_norms
-from residua.networks.network import Network
 from residua.optimizers import learning_rate
-from residua.recipes import SMALL, Recipe
+from residua.recipes import Recipe
 from residua.runs import RunDirectory
 from residua.schedule import Plan, planned
 from residua.steps import REMEDY, steps
-from residua.team import Work, team
+from residua.team import Work
 
 SMOOTHING = 0.98  # of the running training error that ends a warm-up: about 50 steps
-Feed = Callable[[int, int], Iterator[Batch]]  # epoch, first step -> its batches from there on
-PROBE = 12  # steps that are timed to plan a time budget
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is trained, and on what."""
-
-    network: Network
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    train: Split
-    validation: Split | None
 
 
 @dataclass
@@ -139,20 +123,6 @@ def train(
         while position.step < position.plan.steps:
             yield from one_epoch(job)
     finish(job)
-
-
-@contextmanager
-def feeding(learner: Learner, task: Task, recipe: Recipe) -> Iterator[Feed]:
-    """Feed batches to this process, or to several that share each step until the block ends."""
-    work = Work(task.train, task.preprocessing, recipe)
-    if learner.execution.processes == 1:
-        device = learner.execution.device
-        yield lambda epoch, start: training(*work, epoch, device, start)
-        return
-    with team(learner, work) as made:
-        learner.together = made.backward
-        yield made.batches
-        learner.together = None
 
 
 def one_epoch(job: Training) -> Iterator[Event]:
@@ -325,19 +295,3 @@ def finish(job: Training) -> None:
     shown = endless(lambda epoch, start: training(*work, epoch, execution.device, start))
     precise_norms(network, islice(shown, many), execution)
     checkpoints.write_weights(job.run.weights, replace(selected, tensors=network.state_dict()))
-
-
-def step_seconds(task: Task, recipe: Recipe, execution: Execution, probe: int = PROBE) -> float:
-    """How long a step takes, measured on a copy so that the network itself is not touched."""
-    learner = make_learner(deepcopy(task.network), recipe, execution)
-    learner.network.train()
-    with feeding(learner, task, recipe) as feed:
-        batches = islice(endless(feed), probe)
-        times = [time.monotonic() for _ in steps(learner, batches, recipe, lambda step: 0.0)]
-    return float(np.median(np.diff(times[2:])))  # the first steps warm up
-
-
-def endless(feed: Feed) -> Generator[Batch, None, None]:
-    """Training batches of one epoch after another."""
-    for epoch in count():
-        yield from feed(epoch, 0)

@@ -105,7 +105,7 @@ def reopen(path: Path) -> tuple[RunDirectory, Job]:
         start = checkpoints.read_weights(run.path / INIT)
     elif recipe.init is not None:  # a run of version 0.1 kept no copy
         start = checkpoints.open_weights(Path(recipe.init))
-    return run, complete(dataset, recipe, name or "auto", sources, start)
+    return run, complete(dataset, recipe, name or "auto", sources, start, path.parent)
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import pytest
 from faults import encoded
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from residua import datasets
 from residua.commands.pictures import expanded, shard
@@ -175,3 +176,13 @@ def test_what_is_refused(trained: Path, residua: Call, words: list[str], complai
     answer = residua("predict", trained, *words)
     assert answer.code == 2
     assert complaint in answer.err
+
+
+def test_weights_that_come_with_residua_answer_by_name(residua: Call, tmp_path: Path) -> None:
+    rows = residua("list", "weights", "--json").json["weights"]
+    assert "resnet20-digits" in [row["name"] for row in rows]
+    data = datasets.load("digits")
+    split, path = data.splits["test"], tmp_path / "digit.png"
+    Image.fromarray(split.pixels(0)).save(path)
+    (row,) = residua("predict", "resnet20-digits", path, "--json").json["predictions"]
+    assert row["predictions"][0]["label"] == data.classes[int(split.labels[0])]

@@ -1,5 +1,6 @@
 """`residua bench`: how fast a training goes here, what was chosen for it, and what holds it up."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -43,7 +44,7 @@ def bench(
     from residua import pace, prepare
 
     terminal.live(f"reading {data}")
-    job = prepare.prepare(data, name, layers)
+    job = prepare.prepare(data, name, layers, Path(flags.runs or "runs"))
     terminal.live(f"timing {job.task.network.name}")
     measured = pace.pace(job.task, job.recipe, job.execution)
     terminal.close()

@@ -51,12 +51,8 @@ def open_model(argument: str) -> Model:
         Refused: the argument is neither, or needs to be converted first.
         BadData: the weights cannot be used.
     """
-    from residua.checkpoints import open_weights
-
-    if is_pretrained(argument):
-        return Model(open_weights(argument), None, argument)
     path = Path(argument)
-    if not path.exists():
+    if not path.exists() and not is_pretrained(argument):
         names = ", ".join(PRETRAINED)
         fix = f"give a run's folder, a .safetensors file, or one of {names}"
         raise Refused(f'no run or weights "{harmless(argument)}"', fix=fix)
@@ -66,6 +62,10 @@ def open_model(argument: str) -> Model:
     if (path / "model.safetensors").is_file():
         fix = f"convert it once: residua convert {harmless(argument)}"
         raise Refused("these weights are under the names of others", str(path), fix)
+    from residua.checkpoints import open_weights
+
+    if is_pretrained(argument):
+        return Model(open_weights(argument), None, argument)
     if not path.is_dir():
         return Model(open_weights(path), None, place(path))
     run = RunDirectory.open(path)

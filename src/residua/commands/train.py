@@ -42,7 +42,7 @@ def train(
     from residua.commands.terminal import place
 
     terminal.live(f"reading {data}")
-    job = prepare.prepare(data, name, layers)
+    job = prepare.prepare(data, name, layers, Path(flags.runs or "runs"))
     terminal.close()
     introduce(job, terminal)
     if flags.dry_run:

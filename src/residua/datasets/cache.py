@@ -161,15 +161,15 @@ def opened(folder: Path, sources: Index, workers: int) -> Callable[[int], Pixels
                 or digests(file.fileno(), length, workers) != (manifest["pictures"])
             ):
                 return None
-            # Private pages: an array over them is writable, as torch wants it; the file is not.
-            pages = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_COPY)
+            # Pages that could be written to would have to fit into memory, all at once.
+            pages = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return partial(picture, np.frombuffer(pages, np.uint8), index)
 
 
 def picture(pages: Pixels, index: Index, at: int) -> Pixels:
-    """The picture (h, w, 3) at a position, where it lies."""
+    """The picture (h, w, 3) at a position, where it lies; it cannot be written to."""
     offset, height, width = index[at, :BYTES].tolist()
     return pages[offset : offset + height * width * 3].reshape(height, width, 3)
 

@@ -63,7 +63,7 @@ def zero_last_scale(network: nn.Module) -> None:
             nn.init.zeros_(last.get_parameter("weight"))
 
 
-PATCHES = 200_000  # of the images, from which `whiten` takes its statistics
+PATCHES = 200_000  # that `whiten` lays out in memory at once
 FLOOR = 5e-4  # added to each direction's variance, so that noise is not blown up
 
 
@@ -74,7 +74,7 @@ def whiten(network: nn.Module, images: Tensor, *, frozen: bool = False) -> None:
     With C = V E V^T the covariance of patches, its filters become the rows of E^(-1/2) V^T, those
     of most variance first, each with its negative, since the ReLU behind would lose half of it. A
     layer with more filters than directions keeps the others as they were; its bias starts at zero.
-    From PCA whitening; as a first layer in Page 2018, "How to train your ResNet", part 8.
+    From PCA whitening; as a first layer in Page 2019, "How to train your ResNet", part 8.
 
     Args:
         network: changed in place.
@@ -83,10 +83,12 @@ def whiten(network: nn.Module, images: Tensor, *, frozen: bool = False) -> None:
     """
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     height, width = first.kernel_size
-    spots = math.prod(images.shape[2:])
-    some = images[: max(1, PATCHES // spots)].float()
-    patches = functional.unfold(some, (height, width)).transpose(1, 2).flatten(0, 1)
-    variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+    products, count = torch.zeros(first.weight[0].numel(), first.weight[0].numel()), 0
+    for some in images.float().split(max(1, PATCHES // math.prod(images.shape[2:]))):
+        patches = functional.unfold(some, (height, width)).transpose(1, 2).flatten(0, 1)
+        products += patches.T @ patches
+        count += len(patches)
+    variances, directions = torch.linalg.eigh(products / count)
     filters = (directions / (variances + FLOOR).sqrt()).T.flip(0)[: first.out_channels // 2]
     filters = filters.view(-1, *first.weight.shape[1:]).to(first.weight)
     first.weight[: len(filters)] = filters

@@ -25,6 +25,7 @@ FACTS = Facts(
     memory=10**10,
     depth=0,
     steady=True,
+    patches=False,
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from stepping import built, distance, images, stepped
 from torch import nn
+from torch.nn import functional as F
 
 from residua import networks
 from residua.errors import Refused
@@ -14,6 +15,7 @@ from residua.networks.network import Network
 from residua.rewrites import norm_relu
 from residua.rewrites.chain import KEEPS
 from residua.rewrites.fused import Block, Line, fused
+from residua.rewrites.weight_gradient import suits, weight_gradient
 
 # Name, pixels, and whether it has blocks that run as one operation.
 SUBJECTS = [
@@ -132,3 +134,21 @@ def test_a_frozen_part_gets_no_gradient() -> None:
 def test_a_strange_keep_is_refused() -> None:
     with pytest.raises(Refused, match="cannot keep"):
         fused(built("resnet20-cifar"), "some")
+
+
+def test_weight_gradients_as_products_are_those_of_torch() -> None:
+    """Where `suits` says so, and to no more than the rounding of bf16."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(128, 192, 3, padding=1, bias=False)
+    x = torch.randn(4, 128, 7, 5).contiguous(memory_format=torch.channels_last)
+    g = torch.randn(4, 192, 7, 5).contiguous(memory_format=torch.channels_last)
+    assert suits(conv, x.bfloat16()) and not suits(conv, x)
+    assert not suits(nn.Conv2d(64, 64, 3, padding=1), x.bfloat16())
+    assert not suits(nn.Conv2d(128, 128, 3, 2, padding=1), x.bfloat16())
+    weight = conv.weight.detach().double().requires_grad_()
+    F.conv2d(x.double(), weight, padding=1).backward(g.double())
+    assert weight.grad is not None
+    exact = weight.grad.float()
+    torch.testing.assert_close(weight_gradient(g, x), exact, rtol=1e-4, atol=1e-3)
+    rounded = weight_gradient(g.bfloat16(), x.bfloat16()).float()
+    assert (rounded - exact).norm() < 0.01 * exact.norm()

@@ -117,7 +117,7 @@ def test_values_come_to_their_type(name: str, value: Any, expected: Any) -> None
         ("milestones", "0.5,x", "numbers such as"),
         ("milestones", 3, "numbers such as"),
         ("milestones", "", "numbers such as"),
-        ("crop", "padd", "one of none, pad, area, scale"),
+        ("crop", "padd", "one of none, pad, shift, area, scale"),
         ("schedule", "sgd", "one of step, cosine"),
         ("network", 5, "a name"),
         ("seed", None, "a whole number"),

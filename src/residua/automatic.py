@@ -22,6 +22,7 @@ class Facts(NamedTuple):
     memory: int  # bytes of main memory that are free
     depth: int  # of the network that was asked for; 0 where it is open
     steady: bool  # that network has norms or scales, or is open
+    patches: bool  # its first layer is made for whitened patches
 
 
 SMALL = 64  # pixels up to which the networks for small images are the better choice
@@ -42,6 +43,9 @@ def automatic(recipe: Recipe, facts: Facts) -> tuple[Recipe, dict[str, str]]:
         "memory": (max(10**6, int(ROOM * facts.memory)), "four fifths of what is free"),
         "validation": (round(min(0.1, max(0.02, 2500 / facts.images)), 4), "enough to select by"),
         "learning_rate": peak_rate(recipe, recipe.batch or look["batch"][0], facts.steady),
+        "whiten": ("frozen", "the first layer is made for it")
+        if facts.patches
+        else ("off", "the first layer learns"),
         "warmup_error": (0.8, "the papers', from 110 layers on (2016a, section 4.2)")
         if recipe.schedule == "step" and facts.depth >= 110
         else (0.0, ""),
@@ -73,7 +77,9 @@ def small_images(recipe: Recipe, facts: Facts, size: int) -> dict[str, tuple[Any
         "processes": parts(recipe.batch or batch[0], facts, size)
         if whole
         else (1, "images on disk"),
-        "crop": ("pad", "small images") if size >= 16 else ("none", "every pixel counts"),
+        "crop": (("shift" if recipe.alternate else "pad"), "small images")
+        if size >= 16
+        else ("none", "every pixel counts"),
         "flip": (False, "digits are not symmetric") if digits else (True, "doubles the images"),
         "workers": decoders(facts),
         "threads": (facts.cores, f"{facts.cores} cores")

@@ -80,7 +80,12 @@ def training(
         u = augment.uniforms(recipe.seed, epoch, place, NUMBERS)
         if recipe.crop == "pad":
             pixels = augment.pad_crop(pixels, u[:, PAD])
-        if recipe.flip:
+        elif recipe.crop == "shift":
+            pixels = augment.shift(pixels, u[:, PAD])
+        if recipe.flip and recipe.alternate:
+            pair = augment.uniforms(recipe.seed, epoch - epoch % 2, place, NUMBERS)[:, FLIP]
+            pixels = augment.flip(pixels, augment.alternated(pair, epoch))
+        elif recipe.flip:
             pixels = augment.flip(pixels, u[:, FLIP])
         if recipe.color == "jitter":
             pixels = augment.jitter(pixels.float().div_(255), u[:, COLOR])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from residua import datasets, images, networks, settings
+from residua.augment import size_at
 from residua.automatic import SMALL, Facts, automatic
 from residua.batches import evaluation, steps_per_epoch
 from residua.checkpoints import Weights
@@ -125,7 +126,8 @@ def complete(
         recipe.network or "", len(classes), seed=recipe.seed, zero_init=recipe.zero_init
     )
     size = recipe.size or 0
-    network.check((1, network.channels, size, size))
+    least = min((size_at((share,), size, 0.0) for share in recipe.grow), default=size)
+    network.check((1, network.channels, least, least))
     if start is not None:
         adopt(network, start, classes)
     run_on = fitted(execution(recipe), network, recipe)
@@ -151,7 +153,7 @@ def complete(
         look = measured(look, train_split, recipe)
     elif start.preprocessing.size != size:
         look = replace(look, mean=start.preprocessing.mean, std=start.preprocessing.std)
-    if recipe.whiten != "off" and start is None:
+    if recipe.whiten in ("start", "frozen") and start is None:
         whiten(network, sample(train_split, look), frozen=recipe.whiten == "frozen")
     task = Task(network, classes, look, train_split, validation)
     return Job(dataset, recipe, name, sources, task, run_on, splits, start)
@@ -201,6 +203,7 @@ def facts(dataset: Dataset, recipe: Recipe) -> Facts:
         unfused=unfused(),
         memory=free_memory(),
         depth=networks.parse(recipe.network)[1] if recipe.network else 0,
+        patches=recipe.network is not None and networks.parse(recipe.network)[0].patches,
         steady=recipe.network is None or steady(weightless(recipe.network, dataset)),
     )
 

@@ -58,13 +58,16 @@ class Recipe:
     normalize: Literal["channel", "pixel"] = setting(
         "channel", "subtract the mean of each channel, or of each pixel (the papers)", "data"
     )
-    crop: Literal["none", "pad", "area", "scale"] | None = setting(
+    crop: Literal["none", "pad", "shift", "area", "scale"] | None = setting(
         None,
-        "training view: pad and crop (2016a, section 4.2), a random area (Szegedy et al. 2014), "
-        "or a random scale (2016a, section 3.4)",
+        "training view: pad and crop (2016a, section 4.2), shift by up to 2 pixels with mirrored "
+        "borders, a random area (Szegedy et al. 2014), or a random scale (2016a, section 3.4)",
         "augmentation",
     )
     flip: bool | None = setting(None, "mirror half of the training images", "augmentation")
+    alternate: bool = setting(
+        False, "mirror each image in every second epoch, instead of at random", "augmentation"
+    )
     color: Literal["none", "jitter", "pca"] = setting(
         "none", "vary brightness, contrast and saturation, or AlexNet's PCA", "augmentation"
     )
@@ -87,8 +90,8 @@ class Recipe:
     weight_decay: float = setting(1e-4, "L2 penalty (AdamW: decoupled)", "optimization")
     decay_norms: bool = setting(True, "decay norms and biases too", "optimization")
     clip: float = setting(0.0, "largest gradient norm; 0 is off", "optimization")
-    whiten: Literal["off", "start", "frozen"] = setting(
-        "off",
+    whiten: Literal["off", "start", "frozen"] | None = setting(
+        None,
         "first layer that sees uncorrelated directions of the training images, only at the start "
         "or for good",
         "optimization",
@@ -185,6 +188,7 @@ FAST = replace(
     nesterov=False,
     warmup=0.15,
     label_smoothing=0.1,
+    alternate=True,
     grow=(0.75, 1.0),
     select="last",
 )

@@ -18,6 +18,7 @@ class Plan:
     steps: int
     start: int = 0
     progress: float = 0.0
+    seconds: float = 0.0  # spent when it began
 
     def at(self, step: int) -> float:
         """The progress of `step`, whose exact end is 1."""
@@ -27,15 +28,18 @@ class Plan:
         return self.progress + share * (1 - self.progress)
 
     def replanned(self, step: int, seconds: float, budget: float) -> "Plan":
-        """The plan that ends when the budget does, going on as fast as so far.
+        """The plan that ends when the budget does, going on as fast as since this one began.
+
+        What was before may have been faster: images that grow make later steps slower.
 
         Args:
-            step: steps taken, at least one.
-            seconds: time that they took.
+            step: steps taken, more than when this plan began.
+            seconds: time that all of them took.
             budget: seconds for the whole run.
         """
-        steps = max(step, round(step * budget / seconds))
-        return Plan(steps, step, self.at(step)) if steps > step else Plan(step, 0, 0.0)
+        each = (seconds - self.seconds) / (step - self.start)
+        steps = step + max(0, round((budget - seconds) / each))
+        return Plan(steps, step, self.at(step), seconds) if steps > step else Plan(step)
 
     @property
     def next_look(self) -> int:

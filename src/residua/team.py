@@ -5,21 +5,21 @@ slows each of them: by up to 25 times on shared machines. Processes wait once a 
 its own core, with torch's single thread, on an equal part of the batch:
 
     weights     in memory that all share; only the main process changes them
-    gradients   one row of shared memory for each process; the main process takes their mean
+    gradients   one row of shared memory for each process; the main one takes their mean
     statistics  batch norm sees one part (2016a's two GPUs saw halves); running averages are the
                 mean over the parts
 
-All else stays in the main process: order, learning rate, optimizer, checkpoints. What is summed is
-summed in the order of the processes, so the same run ends with the same bits.
+The main process is one of them; all else is its own: order, learning rate, optimizer, checkpoints.
+What is summed is summed in the order of the processes, so the same run ends with the same bits.
 """
 
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,9 +48,8 @@ class Work(NamedTuple):
 class Layout(NamedTuple):
     """Where the tensors of a network lie in one row of numbers: gradients first, then averages."""
 
-    parameters: list[Tensor]  # those that learn
-    averages: list[Tensor]  # running statistics
-    counters: list[Tensor]  # of the batches that these averaged
+    parameters: Sequence[Tensor]  # those that learn
+    averages: Sequence[Tensor]  # running statistics
 
     @property
     def learning(self) -> int:
@@ -71,13 +70,9 @@ class Layout(NamedTuple):
 
 
 def layout(learner: Learner) -> Layout:
-    network = learner.network
-    buffers = list(network.buffers())
-    return Layout(
-        [weight for weight in network.parameters() if weight.requires_grad],
-        [buffer for buffer in buffers if buffer.is_floating_point()],
-        [buffer for buffer in buffers if not buffer.is_floating_point()],
-    )
+    parameters = [weight for weight in learner.network.parameters() if weight.requires_grad]
+    averages = [each for each in learner.network.buffers() if each.is_floating_point()]
+    return Layout(parameters, averages)
 
 
 def shared(*shape: int) -> Tensor:
@@ -89,24 +84,66 @@ def shared(*shape: int) -> Tensor:
     return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.float32).view(shape)
 
 
+class Board(NamedTuple):
+    """What all processes read and write."""
+
+    layout: Layout
+    common: Tensor  # (width) weights and averages, changed between steps by the main process
+    rows: Tensor  # (processes, width) gradients and averages of each
+
+    @property
+    def averages(self) -> Tensor:
+        return self.common[self.layout.learning :]
+
+
+class Member:
+    """One process's part of each step."""
+
+    def __init__(self, board: Board, learner: Learner, work: Work, rank: int) -> None:
+        self.board, self.learner, self.work, self.rank = board, learner, work, rank
+        # Averages of its own: those of others change while it computes.
+        self.averages = board.averages.clone()
+        for tensor, view in zip(
+            board.layout.averages,
+            Layout([], board.layout.averages).views(self.averages),
+            strict=True,
+        ):
+            tensor.data = view
+        self.places = board.layout.views(board.rows[rank])
+        self.batches: Iterator[Batch] = iter(())
+
+    def begin(self, epoch: int, start: int) -> None:
+        """Turn to an epoch, at step `start`."""
+        device, part = self.learner.execution.device, (self.rank, len(self.board.rows))
+        self.batches = training(*self.work, epoch, device, start, part)
+
+    def step(self, batch: Batch, index: int, size: int) -> tuple[float, int]:
+        """Leave gradients and averages in the row; the loss, and how many were wrong."""
+        layout, recipe = self.board.layout, self.work.recipe
+        self.averages.copy_(self.board.averages)
+        torch.manual_seed(hash((recipe.seed, index, self.rank)))  # for layers such as dropout
+        loss, wrong = backward(self.learner, batch, recipe, index, size)
+        gradients = [
+            torch.zeros_like(weight) if weight.grad is None else weight.grad  # None: had no part
+            for weight in layout.parameters
+        ]
+        torch._foreach_copy_(self.places[: len(gradients)], gradients)
+        self.board.rows[self.rank, layout.learning :] = self.averages
+        return float(loss), int(wrong)
+
+
 class Team:
     """The processes, seen from the main one."""
 
-    def __init__(self, learner: Learner, work: Work, pipes: Sequence[Connection]) -> None:
-        self.work, self.pipes = work, pipes
-        self.layout = layout(learner)
-        self.rows = shared(len(pipes), self.layout.width)
-        self.common = shared(self.layout.width)  # weights and averages that all read
-        self.mean = torch.empty(self.layout.width)  # over the rows
-        tensors = [*self.layout.parameters, *self.layout.averages]
-        for tensor, view in zip(tensors, self.layout.views(self.common), strict=True):
-            view.copy_(tensor.detach())
-            tensor.data = view
+    def __init__(self, member: Member, pipes: Sequence[Connection]) -> None:
+        self.member, self.pipes = member, pipes
+        self.mean = torch.empty_like(member.board.common)  # over the rows
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """The batches of an epoch from step `start` on, without their images."""
         self.tell(("epoch", epoch, start))
-        for indices in order(self.work.split, self.work.recipe, epoch)[start:]:
+        self.member.begin(epoch, start)
+        for indices in order(self.member.work.split, self.member.work.recipe, epoch)[start:]:
             yield Batch(NONE, NONE, indices)
 
     def backward(self, index: int, size: int) -> tuple[Tensor, Tensor]:
@@ -119,19 +156,20 @@ class Team:
             OutOfResources: a process ended.
         """
         self.tell(("step", index, size))
-        found = [self.heard(pipe) for pipe in self.pipes]
-        torch.mean(self.rows, 0, out=self.mean)
-        gradients = self.layout.views(self.mean)
-        for weight, gradient in zip(self.layout.parameters, gradients, strict=False):
+        own = self.member.step(next(self.member.batches), index, size)
+        found = [own, *map(self.heard, self.pipes)]
+        layout, _, rows = self.member.board
+        torch.mean(rows, 0, out=self.mean)
+        gradients = layout.views(self.mean)
+        for weight, gradient in zip(layout.parameters, gradients, strict=False):
             weight.grad = gradient
-        learning = self.layout.learning
-        self.common[learning:] = self.mean[learning:]
-        for counter in self.layout.counters:
-            counter += 1
+        averages = self.mean[layout.learning :]
+        self.member.board.averages.copy_(averages)
+        self.member.averages.copy_(averages)
         losses, wrong = zip(*found, strict=True)
         return torch.tensor(losses).mean(), torch.tensor(sum(wrong))
 
-    def tell(self, message: tuple[Any, ...]) -> None:
+    def tell(self, message: tuple[str, int, int]) -> None:
         try:
             for pipe in self.pipes:
                 pipe.send(message)
@@ -157,33 +195,50 @@ def ended(why: str) -> OutOfResources:
 @contextmanager
 def team(learner: Learner, work: Work) -> Iterator[Team]:
     """A team of the execution's number of processes, alive until the block ends."""
+    board = laid_out(learner)
     context = get_context("fork")  # images and weights are not copied
-    pairs = [context.Pipe() for _ in range(learner.execution.processes)]
-    made = Team(learner, work, [mine for mine, _ in pairs])
+    pairs = [context.Pipe() for _ in board.rows[1:]]
     processes = [
-        context.Process(target=member, args=(made, learner, rank, pairs), daemon=True)
-        for rank in range(len(pairs))
+        context.Process(target=follow, args=(board, learner, work, rank, pairs), daemon=True)
+        for rank in range(1, len(board.rows))
     ]
     with deaf():
         for process in processes:
             process.start()
     for _, theirs in pairs:
         theirs.close()
+    pipes = [mine for mine, _ in pairs]
     try:
-        with using_threads(1):  # spinning threads would take the members' cores
-            yield made
+        with using_threads(1):  # spinning threads would take the others' cores
+            yield Team(Member(board, learner, work, 0), pipes)
     finally:
-        for pipe in made.pipes:
+        for pipe in pipes:
             pipe.close()
         for process in processes:
             process.join()
 
 
-def member(
-    team: Team, learner: Learner, rank: int, pairs: Sequence[tuple[Connection, Connection]]
+def laid_out(learner: Learner) -> Board:
+    """Move a learner's weights into memory that its processes will share."""
+    places = layout(learner)
+    common = shared(places.width)
+    for tensor, view in zip(
+        (*places.parameters, *places.averages), places.views(common), strict=True
+    ):
+        view.copy_(tensor.detach())
+        tensor.data = view
+    return Board(places, common, shared(learner.execution.processes, places.width))
+
+
+def follow(
+    board: Board,
+    learner: Learner,
+    work: Work,
+    rank: int,
+    pairs: Sequence[tuple[Connection, Connection]],
 ) -> None:
-    """Compute the gradients of one part of each batch until the main process hangs up."""
-    pipe = pairs[rank][1]
+    """Compute one part of each step that is asked for, until the main process hangs up."""
+    pipe = pairs[rank - 1][1]
     for mine, theirs in pairs:  # else a process that lives on keeps them all waiting
         mine.close()
         if theirs is not pipe:
@@ -191,48 +246,24 @@ def member(
     cores = own_cores()
     os.sched_setaffinity(0, {cores[rank % len(cores)]})
     torch.set_num_threads(1)
+    learner.network.train()
     try:
-        for answer in answers(team, learner, rank, pipe):
-            pipe.send(answer)
+        answer(Member(board, learner, work, rank), pipe)
     except (EOFError, OSError):
         return
     except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
+        with suppress(OSError):  # the main process may have failed, too
+            pipe.send(f"{type(error).__name__}: {error}")
 
 
-def answers(
-    team: Team, learner: Learner, rank: int, pipe: Connection
-) -> Iterator[tuple[float, int]]:
-    """The loss and the count of wrong answers of each step that is asked for."""
-    (split, preprocessing, recipe), layout = team.work, team.layout
-    part = (rank, len(team.pipes))
-    device = learner.execution.device
-    own = torch.empty(layout.width - layout.learning)  # the averages, apart from those of others
-    for average, view in zip(
-        layout.averages, Layout([], layout.averages, []).views(own), strict=True
-    ):
-        average.data = view
-    row = layout.views(team.rows[rank])
-    learner.network.train()
-    batches: Iterator[Batch] = iter(())
+def answer(member: Member, pipe: Connection) -> None:
+    """Obey what the main process tells."""
     batch: Batch | None = None
     while True:
         what, *values = pipe.recv()
         if what == "epoch":
-            epoch, start = values
-            batches = training(split, preprocessing, recipe, epoch, device, start, part)
-            batch = next(batches, None)
-            continue
-        index, size = values
-        assert batch is not None
-        own.copy_(team.common[layout.learning :])
-        torch.manual_seed(hash((recipe.seed, index, rank)))  # for layers such as dropout
-        loss, wrong = backward(learner, batch, recipe, index, size)
-        for weight, place in zip(layout.parameters, row, strict=False):
-            if weight.grad is None:  # it had no part in the loss
-                place.zero_()
-            else:
-                place.copy_(weight.grad)
-        team.rows[rank, layout.learning :] = own
-        yield float(loss), int(wrong)
-        batch = next(batches, None)  # while the main process updates the weights
+            member.begin(*values)
+        else:
+            assert batch is not None
+            pipe.send(member.step(batch, *values))
+        batch = next(member.batches, None)  # while the main process updates the weights

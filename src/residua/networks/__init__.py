@@ -32,6 +32,7 @@ class Family(NamedTuple):
     classes: int
     size: int  # height and width of the images, in pixels, that it is made for
     about: str
+    patches: bool = False  # its first layer is made for whitened patches (initialize.whiten)
 
 
 # Options.
@@ -148,6 +149,7 @@ NETWORKS: dict[str, Family] = {
         classes=10,
         size=32,
         about="a residual network of ours that learns in minutes, 6n+5 layers (recipe fast)",
+        patches=True,
     ),
     "highway{depth}-cifar": Family(
         builders.highway_cifar,

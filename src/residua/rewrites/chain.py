@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from residua.rewrites import norm_relu
+from residua.rewrites.weight_gradient import suits, weight_gradient
 
 KEEPS = ("all", "lean", "input")  # the fastest first, the smallest last
 
@@ -135,9 +136,10 @@ def gradients(
         first, second = first + second, None
     shortcut: Tensor | None = None
     weights: list[Tensor | None] = []
-    g = first
+    g: Tensor | None = first
     for index in reversed(range(len(inside.chain.layers))):
         conv, norm = inside.chain.layers[index]
+        assert g is not None  # of every convolution but the first the input's is wanted
         own = index < len(inside.chain.layers) - 1  # g is ours, and may be written over
         after = norm_relu.backward(
             inside.stats[index], (g, second), inside.x(index), y, relu=True, overwrite=own
@@ -150,7 +152,9 @@ def gradients(
         wanted = [index > 0 or needed[0], True, conv.bias is not None]
         found = back(conv, after.x, h, wanted)
         del inside.inputs[index]
-        weights[:0] = [found[1].to(conv.weight.dtype), found[2], after.weight, after.bias]
+        own_weight = found[1]
+        assert own_weight is not None
+        weights[:0] = [own_weight.to(conv.weight.dtype), found[2], after.weight, after.bias]
         g = found[0]
     return [g, shortcut, *weights]
 
@@ -169,8 +173,17 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
     )
 
 
-def back(conv: nn.Conv2d, dx: Tensor, h: Tensor, wanted: list[bool]) -> list[Tensor]:
+def back(conv: nn.Conv2d, dx: Tensor, h: Tensor, wanted: list[bool]) -> list[Tensor | None]:
     """The gradients of a convolution's input, weight and bias, those that are wanted."""
+    if suits(conv, h) and conv.bias is None:
+        own = weight_gradient(dx, h)
+        inputs = [wanted[0], False, False]
+        return [native_back(conv, dx, h, inputs)[0] if wanted[0] else None, own, None]
+    return native_back(conv, dx, h, wanted)
+
+
+def native_back(conv: nn.Conv2d, dx: Tensor, h: Tensor, wanted: list[bool]) -> list[Tensor | None]:
+    """The same, by torch."""
     return torch.ops.aten.convolution_backward(
         dx,
         h,

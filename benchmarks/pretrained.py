@@ -35,9 +35,10 @@ PICTURES = (
     "ship, truck (CIFAR-10, Krizhevsky 2009)"
 )
 LAST = {"validation": "0", "select": "last"}
+FAST = LAST | {"recipe": "fast", "label-smoothing": "0.05"}
 TRAININGS = {
-    "resnet20-cifar10": Training("", "resnet20-cifar", LAST | {"epochs": "80"}, PICTURES),
-    "resnet56-cifar10": Training("", "resnet56-cifar", LAST | {"epochs": "45"}, PICTURES),
+    "resnet20-cifar10": Training("", "resnet20-cifar", FAST | {"epochs": "40"}, PICTURES),
+    "resnet56-cifar10": Training("", "resnet56-cifar", FAST | {"epochs": "24"}, PICTURES),
     "resnet20-digits": Training(
         "digits", "resnet20-cifar", LAST, "handwritten digits of 8 pixels (scikit-learn's, UCI)"
     ),

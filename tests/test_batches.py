@@ -273,3 +273,16 @@ def test_workers_leave_signals_to_their_parent_and_end_with_the_loop(files: Spli
     seen += [batch.indices for batch in batches]
     assert torch.cat(seen).tolist() == list(range(len(many(files))))
     assert children() <= before
+
+
+def test_alternating_mirrors_each_image_in_one_of_two_epochs() -> None:
+    split = noise(64, 8)
+    recipe = Recipe(batch=64, crop="none", flip=True, alternate=True, seed=3)
+    seen: dict[int, list[Tensor]] = {}
+    for epoch in (4, 5):
+        (batch,) = training(split, Preprocessing(8), recipe, epoch, torch.device("cpu"))
+        for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
+            seen.setdefault(index, []).append(image)
+    assert all(torch.equal(one, two.flip(2)) for one, two in seen.values())
+    firsts = [torch.equal(seen[index][0], seen[index][1]) for index in seen]
+    assert not any(firsts)

@@ -171,3 +171,33 @@ def test_an_estimate_counts_what_training_will_do() -> None:
     assert found.multiply_adds > 100_000
     timed = estimate(tiny.job(epochs=None, time=30))
     assert timed.seconds == pytest.approx(30, rel=0.2)
+
+
+def test_a_cache_is_beside_the_runs_and_holds_the_pictures(tmp_path: Path) -> None:
+    source = tiny.folder(tmp_path / "data", images=8, size=40, splits=("train", "test"))
+    settings = tiny.SETTINGS | {"cache": True, "size": 32, "crop": "area", "in_memory": False}
+    job = prepare(source, "quick", [("test", settings)], tmp_path / "runs")
+    assert job.task.train.kept is not None
+    assert [path.name for path in (tmp_path / "runs" / ".cache").iterdir()]
+    assert job.task.train.pixels(0).shape[2] == 3
+    again = prepare(source, "quick", [("test", settings)], tmp_path / "runs")
+    assert (again.task.train.pixels(3) == job.task.train.pixels(3)).all()
+
+
+@pytest.mark.parametrize("whiten", ["start", "frozen"])
+def test_a_whitened_first_layer_sees_uncorrelated_directions(whiten: str) -> None:
+    usual, job = tiny.job(), tiny.job(whiten=whiten)
+    first, other = (next(each.task.network.parameters()) for each in (usual, job))
+    assert not torch.equal(first, other)
+    assert other.requires_grad == (whiten == "start")
+
+
+def test_a_network_made_for_whitened_patches_gets_them_unasked() -> None:
+    job = tiny.job(network="sprint11-cifar", size=32)
+    assert job.recipe.whiten == "frozen" and "whiten" in job.sources
+    assert tiny.job().recipe.whiten == "off"
+
+
+def test_images_that_start_too_small_for_the_network_are_refused() -> None:
+    with pytest.raises(Refused, match="too small"):
+        tiny.job(network="sprint11-cifar", size=12, grow=(0.5, 1.0))

@@ -186,3 +186,33 @@ def test_weights_that_come_with_residua_answer_by_name(residua: Call, tmp_path: 
     Image.fromarray(split.pixels(0)).save(path)
     (row,) = residua("predict", "resnet20-digits", path, "--json").json["predictions"]
     assert row["predictions"][0]["label"] == data.classes[int(split.labels[0])]
+
+
+def test_engines_by_name_agree_and_unknown_ones_are_refused(
+    trained: Path, residua: Call, tmp_path: Path
+) -> None:
+    path = tmp_path / "digit.png"
+    Image.fromarray(datasets.load("digits").splits["test"].pixels(5)).save(path)
+
+    def scores(*words: str) -> dict[str, float]:
+        (row,) = residua("predict", trained, path, "--json", *words).json["predictions"]
+        return {each["label"]: each["score"] for each in row["predictions"]}
+
+    plain = scores("--engine", "torch")
+    for engine in ("folded", "auto"):
+        found = scores("--engine", engine, "--precision", "fp32")
+        assert found == pytest.approx(plain, abs=1e-5)
+    refused = residua("predict", trained, path, "--engine", "foldid")
+    assert refused.code == 2 and 'did you mean "folded"' in refused.err
+    names = [row["name"] for row in residua("list", "engines", "--json").json["engines"]]
+    assert {"torch", "folded", "compiled", "onnxruntime", "openvino", "auto"} <= set(names)
+
+
+def test_an_engine_that_is_not_installed_is_refused_with_the_command(
+    trained: Path, residua: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "digit.png"
+    Image.fromarray(datasets.load("digits").splits["test"].pixels(5)).save(path)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    refused = residua("predict", trained, path, "--engine", "openvino")
+    assert refused.code == 2 and "residua[openvino]" in refused.err

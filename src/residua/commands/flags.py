@@ -21,6 +21,7 @@ VALUES = {
     "memory": "2G",
     "device": "cpu|cuda|cuda:1",
     "milestones": "0.5,0.75",
+    "grow": "0.75,1",
 }  # what stands for the value where its type does not say it
 GROUPS = ("everyday", "run", "hardware", "data", "augmentation", "optimization", "schedule")
 
@@ -48,7 +49,7 @@ def setting(name: str) -> tuple[str, Any, None]:
     """A field of Recipe as a field of Flags, None where it is not given."""
     field, kinds = FIELDS[name], kinds_of(name)
     usual = getattr(RECIPES["quick"][1], name)
-    about = field.metadata["help"] + ("" if usual is None else f" [{plain(usual)}]")
+    about = field.metadata["help"] + ("" if usual in (None, ()) else f" [{plain(usual)}]")
     if bool in kinds:
         return name, annotated(name, about, "", field.metadata["group"]), None
     choices = "|".join(str(choice) for kind in kinds for choice in choices_of(kind))

@@ -237,7 +237,7 @@ def _data(found: Findings) -> Html:
 
 def _environment(found: Findings) -> Html:
     run = found.run
-    names = ("machine", "device", "precision", "threads", "seed", "versions", "commit")
+    names = ("machine", "device", "precision", "processes", "threads", "seed", "versions", "commit")
     facts = {name: run[name] for name in names if run.get(name) not in (None, "", {})}
     facts |= {name: moment(run[name]) for name in ("started", "ended") if run.get(name)}
     notes = run.get("notes")

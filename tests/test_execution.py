@@ -1,11 +1,14 @@
 """Where a step runs: devices by name, arithmetic, threads, memory format."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from residua import execution as module
 from residua import networks
 from residua.errors import Refused
-from residua.execution import cores, execution, find_device
+from residua.execution import cores, execution, find_device, free_memory
 from residua.recipes import Recipe
 
 
@@ -45,6 +48,21 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) ->
     with pytest.raises(Refused) as refused:
         find_device(name)
     assert f'"{name}"' in refused.value.what and "cpu" in refused.value.fix
+
+
+def test_a_container_limits_cores_and_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CGROUP", tmp_path)
+    unlimited = cores()
+    for text, expected in (("100000 100000", 1), ("50000 100000", 1), ("max 100000", unlimited)):
+        (tmp_path / "cpu.max").write_text(text)
+        assert cores() == expected
+    (tmp_path / "memory.max").write_text("600000000\n")
+    (tmp_path / "memory.current").write_text("450000000\n")
+    assert free_memory() == 150_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory() > 150_000_000
 
 
 @pytest.mark.gpu

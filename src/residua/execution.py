@@ -34,6 +34,7 @@ from residua.rewrites.recomputed import recomputed
 
 Outputs = Callable[[Tensor], list[Tensor]]  # images -> logits of the head and auxiliary heads
 
+CGROUP = Path("/sys/fs/cgroup")  # what a container is allowed
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,8 +44,12 @@ def own_cores() -> list[int]:
 
 
 def cores() -> int:
-    """How many these are."""
-    return len(own_cores())
+    """How many these are, no more than a container's share of processor time."""
+    try:
+        time, period = map(int, (CGROUP / "cpu.max").read_text().split())
+    except (OSError, ValueError):  # no container, or "max": no limit
+        return len(own_cores())
+    return max(1, min(len(own_cores()), time // period))
 
 
 @contextmanager
@@ -59,7 +64,18 @@ def using_threads(count: int) -> Iterator[None]:
 
 
 def free_memory() -> int:
-    """Bytes of main memory that can be taken without swapping."""
+    """Bytes of main memory that can be taken without swapping, within a container's limit."""
+    try:
+        limit, taken = (
+            int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
+        )
+    except (OSError, ValueError):
+        return unused_memory()
+    return min(unused_memory(), max(0, limit - taken))
+
+
+def unused_memory() -> int:
+    """Bytes of the machine's memory that can be taken without swapping."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))

@@ -1,5 +1,7 @@
 """Where a step runs: devices by name, arithmetic, threads, memory format."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,23 @@ def test_a_container_limits_cores_and_memory(
     assert free_memory() == 150_000_000
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory() > 150_000_000
+
+
+def test_memory_that_a_step_frees_is_kept_for_the_next() -> None:
+    """In a process of its own, for it lasts: no page is asked for twice."""
+    code = """
+import resource, torch
+from residua.execution import hold_memory
+hold_memory()
+def faults():
+    for _ in range(20):
+        torch.ones(2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+print(faults() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100  # of the 20,480 that it takes otherwise
 
 
 @pytest.mark.gpu

@@ -15,7 +15,7 @@ import numpy as np
 
 from residua.batches import Batch, training
 from residua.datasets.dataset import Split
-from residua.execution import Execution
+from residua.execution import Execution, hold_memory
 from residua.images import Preprocessing
 from residua.learner import Learner, make_learner
 from residua.networks.network import Network
@@ -42,6 +42,8 @@ class Task:
 def feeding(learner: Learner, task: Task, recipe: Recipe) -> Iterator[Feed]:
     """Feed batches to this process, or to several that share each step until the block ends."""
     work = Work(task.train, task.preprocessing, recipe)
+    if learner.execution.roomy:
+        hold_memory()
     if learner.execution.processes == 1:
         device = learner.execution.device
         yield lambda epoch, start: training(*work, epoch, device, start)

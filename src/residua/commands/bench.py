@@ -50,7 +50,7 @@ def bench(
     terminal.close()
     introduce(job, terminal)
     plan = job.execution.plan
-    bottleneck = "memory" if plan and plan.keep != "all" else measured.bottleneck
+    bottleneck = measured.bottleneck if job.execution.roomy else "memory"
     terminal.say()
     terminal.facts(
         [

@@ -56,7 +56,11 @@ def test_a_container_limits_cores_and_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CGROUP", tmp_path)
+    monkeypatch.setattr(module, "OWN_GROUP", tmp_path / "cgroup")
+    (tmp_path / "cgroup").write_text("0::/box\n")
     unlimited = cores()
+    tmp_path /= "box"
+    tmp_path.mkdir()
     for text, expected in (("100000 100000", 1), ("50000 100000", 1), ("max 100000", unlimited)):
         (tmp_path / "cpu.max").write_text(text)
         assert cores() == expected

@@ -38,7 +38,7 @@ Outputs = Callable[[Tensor], list[Tensor]]  # images -> logits of the head and a
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 HELD = 2**30  # bytes
-CGROUP = Path("/sys/fs/cgroup")  # what a container is allowed
+CGROUP, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # what a container may use
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -50,7 +50,7 @@ def own_cores() -> list[int]:
 def cores() -> int:
     """How many these are, no more than a container's share of processor time."""
     try:
-        time, period = map(int, (CGROUP / "cpu.max").read_text().split())
+        time, period = map(int, allowance("cpu.max").split())
     except (OSError, ValueError):  # no container, or "max": no limit
         return len(own_cores())
     return max(1, min(len(own_cores()), time // period))
@@ -82,12 +82,16 @@ def using_threads(count: int) -> Iterator[None]:
 def free_memory() -> int:
     """Bytes of main memory that can be taken without swapping, within a container's limit."""
     try:
-        limit, taken = (
-            int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
-        )
+        limit, taken = (int(allowance(name)) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):
         return unused_memory()
     return min(unused_memory(), max(0, limit - taken))
+
+
+def allowance(name: str) -> str:
+    """What a file of this process's control group says (cgroup v2)."""
+    group = OWN_GROUP.read_text().strip().removeprefix("0::/")
+    return (CGROUP / group / name).read_text()
 
 
 def unused_memory() -> int:

@@ -57,7 +57,7 @@ def test_a_container_limits_cores_and_memory(
 ) -> None:
     monkeypatch.setattr(module, "CGROUP", tmp_path)
     monkeypatch.setattr(module, "OWN_GROUP", tmp_path / "cgroup")
-    (tmp_path / "cgroup").write_text("0::/box\n")
+    (tmp_path / "cgroup").write_text("4:memory:/old\n0::/box\n")
     unlimited = cores()
     tmp_path /= "box"
     tmp_path.mkdir()

@@ -90,7 +90,8 @@ def free_memory() -> int:
 
 def allowance(name: str) -> str:
     """What a file of this process's control group says (cgroup v2)."""
-    group = OWN_GROUP.read_text().strip().removeprefix("0::/")
+    lines = OWN_GROUP.read_text().splitlines()
+    group = next((line.removeprefix("0::/") for line in lines if line.startswith("0::")), "")
     return (CGROUP / group / name).read_text()
 
 

@@ -45,6 +45,12 @@ def speed() -> Iterator[tuple[str, str, str]]:
     yield from deep(measured("memory").get("deep", {}).get("variants", {}))
     for path in sorted(RESULTS.glob("time-*.json")):
         yield to_accuracy(path.stem, measured(path.stem))
+    if shipped := measured("pretrained"):
+        yield (
+            f"Weights that come with it, test errors: {', '.join(shipped)}",
+            "; ".join(percent(row["error"]) for row in shipped.values()),
+            "pretrained",
+        )
 
 
 def against(compared: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ from residua.networks.dense import dense_head
 
 FAMILIES = (
     "resnet18 plain18 preact18 resnet50-v1.5 resnext50 resnet18-d-se-blur resnet18-gn "
-    "resnet20-cifar plain20-cifar wide16-cifar-1 sprint11-cifar highway11-cifar nin-cifar nin alexnet "
-    "alexnet-2014 vgg11 googlenet googlenet-bn-3x3 bn-inception"
+    "resnet20-cifar plain20-cifar wide16-cifar-1 sprint11-cifar highway11-cifar nin-cifar nin "
+    "alexnet alexnet-2014 vgg11 googlenet googlenet-bn-3x3 bn-inception"
 ).split()
 
 

@@ -8,6 +8,7 @@ decides nothing: the weights are those of the last step.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from record import RESULTS, record
+from record import RESULTS, ROOT, record
 
 from residua import checkpoints
 from residua.pretrained import PRETRAINED, file_of
@@ -34,6 +35,7 @@ PICTURES = (
     "50,000 color pictures of 32 pixels: airplane, automobile, bird, cat, deer, dog, frog, horse, "
     "ship, truck (CIFAR-10, Krizhevsky 2009)"
 )
+STAGE = ROOT / "runs" / "pretrained"  # the source must not change while a training records it
 LAST = {"validation": "0", "select": "last"}
 FAST = LAST | {"recipe": "fast", "label-smoothing": "0.05"}
 TRAININGS = {
@@ -68,9 +70,13 @@ def main() -> None:
     assert TRAININGS.keys() == PRETRAINED.keys()
     known = RESULTS / "pretrained.json"
     measured = json.loads(known.read_text())["measured"] if known.exists() else {}
+    STAGE.mkdir(parents=True, exist_ok=True)
     for name in options.names:
         measured[name] = make(name, TRAININGS[name], options.cifar10)
         record("pretrained", measured)
+    for name in options.names:
+        for suffix in (".safetensors", ".md"):
+            shutil.copy(STAGE / f"{name}{suffix}", file_of(name).parent)
 
 
 def make(name: str, training: Training, cifar10: str) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def make(name: str, training: Training, cifar10: str) -> dict[str, Any]:
         weights = checkpoints.open_weights(run)
         info = json.loads((run / "run.json").read_text())
     half = {key: t.half() if t.is_floating_point() else t for key, t in weights.tensors.items()}
-    file = file_of(name)
+    file = STAGE / f"{name}.safetensors"
     checkpoints.write_weights(file, replace(weights, tensors=half, metrics={}))
     tested = answer("evaluate", str(file), data, "--split", "test")
     low, high = tested["interval"]

@@ -34,11 +34,10 @@ from record import record
 from torch import Tensor, nn
 
 from residua import datasets, workflow
-from residua.batches import training
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Dataset, Split
 from residua.errors import Diverged
-from residua.feeding import endless
+from residua.feeding import alone, endless
 from residua.learner import Learner, make_learner
 from residua.optimizers import learning_rate
 from residua.prepare import Job, prepare
@@ -179,11 +178,7 @@ def trained(job: Job, way: Way) -> nn.Module:
     pace(learner, way)
     total = recipe.steps or 0
     probing = total if way.body == 0 else round(way.probing * total)
-    batches = endless(
-        lambda epoch, start: training(
-            task.train, task.preprocessing, recipe, epoch, job.execution.device, start
-        )
-    )
+    batches = endless(alone(task, recipe, job.execution.device))
     for first, last in ((0, probing), (probing, total)):
         task.network.train()
         for module in task.network.modules():

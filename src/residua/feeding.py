@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 import numpy as np
+import torch
 
 from residua.batches import Batch, training
 from residua.datasets.dataset import Split
@@ -41,17 +42,22 @@ class Task:
 @contextmanager
 def feeding(learner: Learner, task: Task, recipe: Recipe) -> Iterator[Feed]:
     """Feed batches to this process, or to several that share each step until the block ends."""
-    work = Work(task.train, task.preprocessing, recipe)
     if learner.execution.roomy:
         hold_memory()
     if learner.execution.processes == 1:
-        device = learner.execution.device
-        yield lambda epoch, start: training(*work, epoch, device, start)
+        yield alone(task, recipe, learner.execution.device)
         return
-    with team(learner, work) as made:
+    with team(learner, Work(task.train, task.preprocessing, recipe)) as made:
         learner.together = made.backward
         yield made.batches
         learner.together = None
+
+
+def alone(task: Task, recipe: Recipe, device: torch.device) -> Feed:
+    """Whole batches for this process."""
+    return lambda epoch, start: training(
+        task.train, task.preprocessing, recipe, epoch, device, start
+    )
 
 
 def step_seconds(

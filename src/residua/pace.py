@@ -11,10 +11,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
-from residua.batches import steps_per_epoch, training
+from residua.batches import steps_per_epoch
 from residua.errors import OutOfResources
 from residua.execution import Execution, execution, fitted, using_threads
-from residua.feeding import Task, endless, step_seconds
+from residua.feeding import Task, alone, endless, step_seconds
 from residua.recipes import Recipe
 from residua.schedule import planned
 
@@ -49,8 +49,7 @@ def pace(task: Task, recipe: Recipe, run_on: Execution) -> Pace:
 
 def loading(task: Task, recipe: Recipe, run_on: Execution) -> float:
     """Images a second that come to the device, in all processes together."""
-    work = (task.train, task.preprocessing, recipe)
-    batches = endless(lambda epoch, start: training(*work, epoch, run_on.device, start))
+    batches = endless(alone(task, recipe, run_on.device))
     with using_threads(run_on.threads if run_on.processes == 1 else 1):
         next(batches)
         began, images = time.monotonic(), 0

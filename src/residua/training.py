@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from residua import checkpoints
 from residua.augment import size_at
 from residua.automatic import SMALL
-from residua.batches import Batch, evaluation, steps_per_epoch, training
+from residua.batches import Batch, evaluation, steps_per_epoch
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Split
 from residua.errors import Diverged
 from residua.events import Advance, Epoch, Event, Note, Saved
 from residua.execution import Execution, using_threads
-from residua.feeding import Feed, Task, endless, feeding, step_seconds
+from residua.feeding import Feed, Task, alone, endless, feeding, step_seconds
 from residua.interrupt import Interrupt, stopped
 from residua.learner import Learner, make_learner, precise_norms
 from residua.optimizers import learning_rate
@@ -31,7 +31,6 @@ from residua.recipes import Recipe
 from residua.runs import RunDirectory
 from residua.schedule import Plan, planned
 from residua.steps import REMEDY, steps
-from residua.team import Work
 
 SMOOTHING = 0.98  # of the running training error that ends a warm-up: about 50 steps
 
@@ -291,7 +290,6 @@ def finish(job: Training) -> None:
     selected = checkpoints.read_weights(job.run.weights)
     network = execution.place(selected.build())
     many = -(-recipe.precise_norms // (recipe.batch or 1))
-    work = Work(job.task.train, job.task.preprocessing, recipe)
-    shown = endless(lambda epoch, start: training(*work, epoch, execution.device, start))
+    shown = endless(alone(job.task, recipe, execution.device))
     precise_norms(network, islice(shown, many), execution)
     checkpoints.write_weights(job.run.weights, replace(selected, tensors=network.state_dict()))

@@ -131,7 +131,7 @@ def read(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Pixels:
 def resize(pixels: Pixels, height: int, width: int, box: Box | None = None) -> Pixels:
     """The part of a picture inside `box`, by default all of it, at another size.
 
-    Bilinear, averaging all it covers when it shrinks: the only resampling in the project.
+    Bilinear, averaging all it covers when it shrinks: the only resampling of decoded files.
     """
     box = box or (0, 0, pixels.shape[1], pixels.shape[0])
     if pixels.shape[:2] == (height, width) and box == (0, 0, width, height):

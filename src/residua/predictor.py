@@ -158,7 +158,7 @@ class Predictor:
         """
         same = self.mean.dim() == 1 or batch.shape[1:3] == self.mean.shape[:2]
         mean = self.mean if same else self.mean.mean((0, 1))
-        return augment.normalize(batch.to(self.execution.device).float() / 255, mean, self.std)
+        return augment.normalize(batch.to(self.execution.device), mean, self.std)
 
     def features(self, pixels: Sequence[Pixels], level: int | None = None) -> Floats:
         """Feature vectors (n, width) of decoded pictures of any size.

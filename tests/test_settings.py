@@ -159,7 +159,7 @@ def numbers(name: str) -> st.SearchStrategy[Any]:
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
     """Values that a field may have, by its declared type."""
-    kinds = settings.kinds_of(name)
+    kinds = settings.kinds_of(settings.FIELDS[name])
     alternatives: list[st.SearchStrategy[Any]] = []
     for kind in kinds:
         if choices := settings.choices_of(kind):

@@ -23,24 +23,33 @@ from typing import Any
 from residua import durable
 from residua.errors import BadData, Locked, OutOfResources
 
+RUN, STUDY = "run.json", "study.json"
+FOLDERS = {RUN: ("checkpoints", "evaluations", "figures"), STUDY: ("cells", "figures")}
+
 
 class RunDirectory:
-    """A run on disk. Reading needs no lock; writing happens under `lock()`."""
+    """A run on disk. Reading needs no lock; writing happens under `lock()`.
 
-    def __init__(self, path: Path) -> None:
+    A study has such a folder, too, with a study.json in the place of run.json.
+    """
+
+    def __init__(self, path: Path, file: str = RUN) -> None:
         self.path = path
+        self.file = file  # what says that this is a run, or a study
         self.checkpoints = path / "checkpoints"
         self.weights = path / "weights.safetensors"
         self.figures = path / "figures"
 
     @classmethod
-    def create(cls, parent: Path, data: str, network: str) -> "RunDirectory":
-        """Make `<parent>/<data>-<network>-<n>` with the first n that is free.
+    def create(cls, parent: Path, data: str, name: str, file: str = RUN) -> "RunDirectory":
+        """Make `<parent>/<data>-<name>-<n>` with the first n that is free.
+
+        The newest run is also `<parent>/latest`.
 
         Raises:
             OutOfResources: the folder cannot be made.
         """
-        stem = re.sub(r"[^\w.=-]+", "-", f"{data}-{network}").strip("-.")[:120]
+        stem = re.sub(r"[^\w.=-]+", "-", f"{data}-{name}").strip("-.")[:120]
         number = 1
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -51,25 +60,26 @@ class RunDirectory:
                     break
                 except FileExistsError:
                     number += 1
-            for folder in ("checkpoints", "evaluations", "figures"):
+            for folder in FOLDERS[file]:
                 (path / folder).mkdir()
-            point(parent / "latest", path.name)
+            if file == RUN:
+                point(parent / "latest", path.name)
         except OSError as error:
             raise OutOfResources(
                 f"cannot make a run directory: {error.strerror}", where=str(parent)
             ) from error
-        return cls(path)
+        return cls(path, file)
 
     @classmethod
-    def open(cls, path: Path) -> "RunDirectory":
+    def open(cls, path: Path, file: str = RUN) -> "RunDirectory":
         """An existing run.
 
         Raises:
             BadData: `path` is not one.
         """
-        if not (path / "run.json").is_file():
-            raise BadData("not a run directory: it has no run.json", where=str(path))
-        return cls(path.resolve() if path.is_symlink() else path)
+        if not (path / file).is_file():
+            raise BadData(f"not a run directory: it has no {file}", where=str(path))
+        return cls(path.resolve() if path.is_symlink() else path, file)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -109,12 +119,12 @@ class RunDirectory:
 
     def update(self, values: Mapping[str, Any]) -> None:
         """Set fields of run.json."""
-        merged = (self.info() if (self.path / "run.json").exists() else {}) | dict(values)
-        self.write_json("run.json", merged)
+        merged = (self.info() if (self.path / self.file).exists() else {}) | dict(values)
+        self.write_json(self.file, merged)
 
     def info(self) -> dict[str, Any]:
         """The fields of run.json."""
-        return self.read_json("run.json")
+        return self.read_json(self.file)
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Append a row to metrics.jsonl."""

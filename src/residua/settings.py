@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import Field, asdict, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -19,7 +19,8 @@ from residua import networks
 from residua.errors import BadData, Refused, suggestion, unknown
 from residua.recipes import RECIPES, Recipe
 
-FIELDS = {field.name: field for field in fields(Recipe)}
+Fields = Mapping[str, Field[Any]]  # of a table of settings, by their names
+FIELDS: Fields = {field.name: field for field in fields(Recipe)}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 BYTES = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -112,24 +113,34 @@ def as_json(recipe: Recipe, sources: Mapping[str, str], name: str) -> dict[str, 
     return {"recipe": name, "settings": asdict(recipe), "sources": dict(sources)}
 
 
-def convert(name: str, value: Any, source: str) -> Any:
-    """Check a setting's name and bring its value to the field's type."""
-    if name not in FIELDS:
-        nearest = suggestion(name, FIELDS) or "see `residua train --help`"
+def convert(name: str, value: Any, source: str, known: Fields = FIELDS) -> Any:
+    """Check a setting's name and bring its value to the field's type.
+
+    Args:
+        name: of a field.
+        value: as it was written, or already of its type.
+        source: what wrote it, for the message.
+        known: the fields that there are.
+
+    Raises:
+        Refused: no such field, or the value is none of its type.
+    """
+    if name not in known:
+        nearest = suggestion(name, known) or "see `residua train --help`"
         raise Refused(f'no setting named "{name}"', where=source, fix=nearest)
-    kinds = kinds_of(name)
+    kinds = kinds_of(known[name])
     if type(None) in kinds and value in (None, "", "auto"):  # to be chosen automatically
         return None
     for kind in kinds:
         result = as_kind(kind, value, name)
         if result is not None:
             return result
-    raise wrong(name, value, source)
+    raise wrong(name, kinds, value, source)
 
 
-def kinds_of(name: str) -> tuple[Any, ...]:
+def kinds_of(field: Field[Any]) -> tuple[Any, ...]:
     """The alternatives of a field's type: int | None -> (int, NoneType)."""
-    kind = FIELDS[name].type
+    kind = field.type
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
@@ -138,11 +149,11 @@ def as_kind(kind: Any, value: Any, name: str) -> Any:
     if choices := choices_of(kind):
         return value if value in choices else None
     if get_origin(kind) is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
+        parts = re.split(r"\s*,\s*", value.strip()) if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or "" in parts:
             return None
-        numbers = [number(float, part) for part in parts]
-        return tuple(numbers) if None not in numbers else None
+        items = [as_kind(get_args(kind)[0], part, name) for part in parts]
+        return tuple(items) if None not in items else None
     if kind is bool:
         words = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
         return words.get(str(value).lower())
@@ -192,8 +203,7 @@ def size_of(value: Any) -> int | None:
     return round(float(found[1]) * BYTES.get(found[2], 1)) if found else None
 
 
-def wrong(name: str, value: Any, source: str) -> Refused:
-    kinds = kinds_of(name)
+def wrong(name: str, kinds: Sequence[Any], value: Any, source: str) -> Refused:
     choices = [str(choice) for kind in kinds for choice in choices_of(kind)]
     expected = "one of " + ", ".join(choices) if choices else expectation(name, kinds)
     nearest = suggestion(str(value), choices)
@@ -201,10 +211,18 @@ def wrong(name: str, value: Any, source: str) -> Refused:
     return Refused(f"{name} must be {expected}", where=where, fix=nearest)
 
 
-def expectation(name: str, kinds: tuple[Any, ...]) -> str:
+def expectation(name: str, kinds: Sequence[Any]) -> str:
     if name == "time":
         return "a duration such as 90s, 20m or 1h"
     if name == "memory":
         return "a size such as 600M or 2G"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
-    return next((words[kind] for kind in kinds if kind in words), "numbers such as 0.5,0.75")
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a name",
+        tuple[int, ...]: "whole numbers such as 20,56",
+        tuple[float, ...]: "numbers such as 0.5,0.75",
+        tuple[str, ...]: "names such as plain,residual",
+    }
+    return next(words[kind] for kind in kinds if kind in words)

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, TextIO
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from residua import checkpoints
@@ -24,6 +25,7 @@ from residua.errors import Diverged
 from residua.events import Advance, Epoch, Event, Note, Saved
 from residua.execution import Execution, using_threads
 from residua.feeding import Feed, Task, alone, endless, feeding, step_seconds
+from residua.images import Preprocessing
 from residua.interrupt import Interrupt, stopped
 from residua.learner import Learner, make_learner, precise_norms
 from residua.optimizers import learning_rate
@@ -221,7 +223,15 @@ def close_epoch(job: Training, number: int) -> Epoch:
     rows, best = [train_row], False
     if job.task.validation is not None:
         began = time.monotonic()
-        loss, error = measure(job, job.task.validation)
+        loss, wrong = measure(
+            job.learner.evaluated,
+            job.task.validation,
+            job.task.preprocessing,
+            job.learner.execution,
+            recipe.batch or 1,
+            recipe.workers or 0,
+        )
+        error = wrong / len(job.task.validation)
         if not math.isfinite(loss):
             raise diverged(job, "the validation loss")
         position.seconds += time.monotonic() - began
@@ -241,22 +251,32 @@ def close_epoch(job: Training, number: int) -> Epoch:
 
 
 @torch.inference_mode()
-def measure(job: Training, split: Split) -> tuple[float, float]:
-    """Mean loss and error of the network on a split, in evaluation mode."""
-    network, execution = job.learner.evaluated.eval(), job.learner.execution
+def measure(
+    network: nn.Module,
+    split: Split,
+    preprocessing: Preprocessing,
+    execution: Execution,
+    batch: int = 1,
+    workers: int = 0,
+) -> tuple[float, int]:
+    """Mean loss of a network on a split and how many images are wrong, in evaluation mode.
+
+    Args:
+        batch: images in a step of training: as many fit into memory here.
+        workers: processes that decode.
+    """
+    network.eval()
     loss = torch.zeros((), dtype=torch.float64, device=execution.device)
     wrong = torch.zeros((), dtype=torch.int64, device=execution.device)
-    size = max(256, job.recipe.batch or 1) if job.task.preprocessing.size <= SMALL else 64
-    shown = evaluation(
-        split, job.task.preprocessing, size, execution.device, job.recipe.workers or 0
-    )
+    size = max(256, batch) if preprocessing.size <= SMALL else 64
+    shown = evaluation(split, preprocessing, size, execution.device, workers)
     with using_threads(execution.threads):
-        for batch in shown:
+        for shot in shown:
             with execution.autocast():
-                logits = network(batch.images).float()
-            loss += F.cross_entropy(logits, batch.labels, reduction="sum")
-            wrong += (logits.argmax(1) != batch.labels).sum()
-    return float(loss) / len(split), int(wrong) / len(split)
+                logits = network(shot.images).float()
+            loss += F.cross_entropy(logits, shot.labels, reduction="sum")
+            wrong += (logits.argmax(1) != shot.labels).sum()
+    return float(loss) / len(split), int(wrong)
 
 
 def diverged(job: Training, what: str) -> Diverged:

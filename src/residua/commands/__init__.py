@@ -31,6 +31,9 @@ VERBS: dict[str, Verb] = {
     "list": Verb(
         "list:list_", "WHAT", "the networks, data sets, recipes, protocols and weights there are"
     ),
+    "study": Verb(
+        "study:study", "NAME [RUN|WEIGHTS] [DATA]", "answer a question about depth and shortcuts"
+    ),
     "report": Verb("report:report", "RUN", "write a run's page and card again"),
     "verify": Verb("verify:verify", "RUN", "compare what a run saved with its digests"),
     "digest": Verb("digest:digest", "PATH", "SHA-256 of each part of a run or checkpoint"),

@@ -1,6 +1,6 @@
 """The flags of `train`, made from the fields of Recipe: a new setting has its flag at once."""
 
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import Field, dataclass, fields, make_dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -22,6 +22,10 @@ VALUES = {
     "device": "cpu|cuda|cuda:1",
     "milestones": "0.5,0.75",
     "grow": "0.75,1",
+    "families": "plain,residual",
+    "networks": "NAME,NAME",
+    "depths": "20,56",
+    "widths": "0.5,1",
 }  # what stands for the value where its type does not say it
 GROUPS = ("everyday", "run", "hardware", "data", "augmentation", "optimization", "schedule")
 
@@ -47,14 +51,18 @@ OTHERS = (
 
 def setting(name: str) -> tuple[str, Any, None]:
     """A field of Recipe as a field of Flags, None where it is not given."""
-    field, kinds = FIELDS[name], kinds_of(name)
-    usual = getattr(RECIPES["quick"][1], name)
+    return name, *of_field(FIELDS[name], getattr(RECIPES["quick"][1], name))
+
+
+def of_field(field: Field[Any], usual: Any = None) -> tuple[Any, None]:
+    """The type of a field's flag, and what it is where it is not given."""
+    name, kinds = field.name, kinds_of(field)
     about = field.metadata["help"] + ("" if usual in (None, ()) else f" [{plain(usual)}]")
     if bool in kinds:
-        return name, annotated(name, about, "", field.metadata["group"]), None
+        return annotated(name, about, "", field.metadata["group"]), None
     choices = "|".join(str(choice) for kind in kinds for choice in choices_of(kind))
     value = VALUES.get(name) or choices or ("N" if int in kinds else "X")
-    return name, annotated(name, about, value, field.metadata["group"]), None
+    return annotated(name, about, value, field.metadata["group"]), None
 
 
 def annotated(name: str, about: str, value: str, group: str) -> Any:

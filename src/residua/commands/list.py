@@ -20,7 +20,7 @@ def list_(
     """List what there is, one line each.
 
     Args:
-        what: networks, datasets, recipes, protocols, engines or weights
+        what: networks, datasets, recipes, protocols, engines, weights or studies
     """
     if what not in LISTS:
         raise unknown("list", what, LISTS)
@@ -109,6 +109,12 @@ def weights() -> list[Row]:
     return [{"name": name, "about": about} for name, about in PRETRAINED.items()]
 
 
+def studies() -> list[Row]:
+    from residua.studies import STUDIES
+
+    return [{"name": name, "about": about} for name, about in STUDIES.items()]
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "networks": networks,
     "datasets": datasets,
@@ -116,6 +122,7 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "protocols": protocols,
     "engines": engines,
     "weights": weights,
+    "studies": studies,
 }
 HINTS = {
     "networks": "write resnet50, resnet34-shortcut=A or resnet34-a, resnet50-d-se; "
@@ -125,6 +132,7 @@ HINTS = {
     "recipes": "next: residua train DATA --recipe NAME",
     "protocols": "next: residua evaluate RUN --protocol NAME",
     "engines": "next: residua predict RUN IMAGES --engine NAME",
+    "studies": "next: residua study NAME DATA --budget 5m",
     "weights": "they come with Residua; next: residua predict resnet20-cifar10 IMAGES, or "
     "residua train DATA --init NAME",
 }

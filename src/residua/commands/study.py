@@ -1,0 +1,201 @@
+"""`residua study`: a question about depth and shortcuts, answered on a person's own images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from residua import studies
+from residua.commands.flags import of_field
+from residua.commands.models import is_model, open_model
+from residua.commands.terminal import EMPHASIS, GOOD, QUIET, WARNING, Terminal, place
+from residua.errors import Refused, Stopped
+from residua.factors import FACTORS
+from residua.runs import RunDirectory
+from residua.settings import duration
+from residua.words import count, plain
+from residua.words import duration as words_of
+
+if TYPE_CHECKING:
+    from residua.inquiry import Concluded, Inquiry
+    from residua.study import Budget, Study
+
+    Given = Any
+else:
+    Given = make_dataclass("Given", [(name, *of_field(each)) for name, each in FACTORS.items()])
+    Given.__module__ = __name__  # where the parser looks up the types
+
+USUAL = "5m"
+FULL = "full"
+
+
+def study(
+    name: str,
+    /,
+    *arguments: str,
+    budget: Annotated[str, Parameter(metavar="5m|1h|full")] = USUAL,
+    workers: int | None = None,
+    device: str | None = None,
+    runs: Annotated[str, Parameter(metavar="DIR")] = "runs",
+    given: Annotated[Given, Parameter(name="*")] = None,
+    terminal: Annotated[Terminal, Parameter(parse=False)],
+) -> None:
+    """Answer a question about depth and shortcuts, with figures, a table and a verdict.
+
+    What is not given is chosen so that the study ends within its budget. A study that is stopped
+    goes on with `residua resume`.
+
+    Args:
+        name: of a study, see `residua list studies`
+        arguments: the data as for train [digits]; for a study of a trained network, the run or
+            weights, and the data if they do not name theirs
+        budget: how long it may take: any time such as 90s, or as long as the papers took [5m]
+        workers: processor cores to use [all]
+        device: cpu, cuda or cuda:1
+        runs: folder for the study's own folder
+    """
+    from residua import inquiry
+
+    found = studies.find(name)
+    terminal.live("reading the images")
+    source, weights = subject(found, arguments)
+    allowed = budget_of(budget, workers)
+    chosen = {key: value for key, value in vars(given or Given()).items() if value is not None}
+    asked = inquiry.prepare(name, source, chosen, allowed, weights, device)
+    terminal.close()
+    run = inquiry.begin(asked, Path(runs), terminal.command)
+    introduce(asked, run, terminal)
+    watch(asked, run, terminal)
+
+
+def budget_of(text: str, workers: int | None) -> "Budget":
+    """A budget in words.
+
+    Raises:
+        Refused: it is no time, or there are not so many cores.
+    """
+    from residua.execution import cores
+    from residua.study import Budget
+
+    seconds = None if text == FULL else duration(text)
+    if seconds is None and text != FULL or seconds == 0:
+        raise Refused(
+            "a budget is a time such as 5m or 1h, or full", where=f"received --budget {text}"
+        )
+    have = cores()
+    if workers is not None and not 1 <= workers <= have:
+        raise Refused(
+            "this machine does not have so many cores",
+            where=f"received --workers {workers}",
+            fix=f"it has {have}",
+        )
+    return Budget(text, seconds, workers or have)
+
+
+def subject(found: "Study", arguments: Sequence[str]) -> tuple[str, Any]:
+    """The data, and the trained network of a study about one.
+
+    Raises:
+        Refused: something of it is missing, or there is too much.
+    """
+    models = [word for word in arguments if is_model(word)]
+    others = [word for word in arguments if not is_model(word)]
+    if len(others) > 1 or len(models) > 1 or (models and not found.trained):
+        what = "one run or weights file, and its data" if found.trained else "one data set"
+        raise Refused(f"this study takes {what}", f"received {' '.join(arguments)}")
+    if not found.trained:
+        return (others or ["digits"])[0], None
+    if not models:
+        raise Refused(
+            "this study is about a trained network",
+            fix="give a run, a .safetensors file, or a name from `residua list weights`",
+        )
+    model = open_model(models[0])
+    if not others and model.run is None:
+        raise Refused("a weights file has no data of its own", fix="name the data after it")
+    return (others or [model.run.info()["data"]["source"]])[0], model.weights  # type: ignore[union-attr]
+
+
+def introduce(asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
+    """Tell the question, and what was chosen for the budget."""
+    data, known = asked.subject.data, asked.subject
+    terminal.say((asked.study.question, EMPHASIS))
+    cells = len(asked.study.cells(asked.factors))
+    terminal.say(
+        f"{data.name}: {count(len(known.train))} training and {count(len(known.test))} test images,"
+        f" {known.look.size} pixels, {len(known.classes)} classes"
+    )
+    for note in (*data.notes, *known.notes):
+        terminal.say("  ", note)
+    chosen = {key: getattr(asked.factors, key) for key in asked.study.takes}
+    words = ", ".join(
+        f"{key.replace('_', ' ')} {plain(value)}"
+        for key, value in chosen.items()
+        if value is not None
+    )
+    terminal.say((f"  {words}", QUIET))
+    terminal.say(f"{cells} cells on {asked.budget.workers} cores  ", (place(run.path), QUIET))
+
+
+def watch(asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
+    """Follow a study to its end and tell it.
+
+    Raises:
+        Stopped: a signal came; the error says how to go on.
+    """
+    from residua import inquiry
+
+    total, known = len(asked.study.cells(asked.factors)), 0
+    try:
+        for event in inquiry.follow(asked, run):
+            if isinstance(event, inquiry.Concluded):
+                terminal.close()
+                ending(event, asked, run, terminal)
+                continue
+            known += 1
+            row = {key: event.row[key] for key in asked.study.columns if key in event.row}
+            name = " ".join(plain(value) for value in event.cell.values.values())
+            results = ", ".join(
+                f"{key.replace('_', ' ')} {plain(value)}"
+                for key, value in row.items()
+                if key not in event.cell.values and key != "status"
+            )
+            bad = "" if row.get("status") == "done" else f"  {row.get('status')}"
+            terminal.say(
+                f"{known:>{len(str(total))}}/{total}  ",
+                (name, EMPHASIS),
+                (f"  {results}  {words_of(event.seconds)}", QUIET),
+                (bad, WARNING),
+            )
+    except Stopped as error:
+        raise Stopped(error.what, place(run.path), f"residua resume {place(run.path)}") from error
+    finally:
+        terminal.close()
+
+
+def ending(found: "Concluded", asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
+    """Tell the verdict, where everything is, and what to do next."""
+    info, verdict = run.info(), found.verdict
+    style = {True: GOOD, False: WARNING, None: QUIET}[verdict.holds]
+    terminal.tell()
+    terminal.tell((verdict.words, style))
+    for line in verdict.limits:
+        terminal.tell((line, QUIET))
+    terminal.facts(
+        [
+            ("figure", place(run.path / info["figure"])),
+            ("table", place(run.path / info["table"])),
+            ("report", place(run.path / "report.html")),
+        ]
+    )
+    terminal.answer(answer(info, run))
+
+
+def answer(info: Mapping[str, Any], run: RunDirectory) -> dict[str, Any]:
+    """What a program is told."""
+    keys = ("study", "question", "holds", "p_value", "verdict", "numbers", "limits", "rows")
+    paths = {key: str(run.path / info[key]) for key in ("table", "figure")}
+    report = str(run.path / "report.html")
+    return {"folder": str(run.path), **{key: info[key] for key in keys}, **paths, "report": report}

@@ -1,0 +1,196 @@
+"""Do deeper plain networks fit even their training images worse, and residual networks not?
+
+The degradation problem (He et al. 2016a, figures 1, 4, 6): a plain network of 56 layers has a
+higher training error than one of 20, though the layers that are more could do nothing. Networks of
+each kind are trained from the same first weights on the same images in the same order, so that of
+two that share depth and seed only the shortcuts differ.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from residua import plots
+from residua.factors import Factors
+from residua.seeds import FEWEST, Mean, greater, mean
+from residua.study import Budget, Picture, Study, Subject, Verdict
+from residua.sweeps import DONE, Cell, Row
+from residua.trials import affordable, built, image_seconds, outcome, recipe_of
+from residua.words import percent
+
+FAMILIES = {
+    "plain": "plain{}-cifar",
+    "residual": "resnet{}-cifar",
+    "highway": "resnet{}-cifar-join=gate",
+    "preact": "preact{}-cifar-branch=basic",
+}
+LEVEL = 0.05  # of a test
+# What is given up first where the budget is short: depths, then highway networks.
+CHOICES = (
+    (("plain", "residual", "highway"), (20, 56, 110)),
+    (("plain", "residual", "highway"), (20, 56)),
+    (("plain", "residual"), (20, 56)),
+    (("plain", "residual"), (8, 44)),
+    (("plain", "residual"), (8, 32)),
+)
+FULL = (("plain", "residual"), (20, 32, 44, 56, 110))
+
+
+def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
+    """The most families and depths of which five seeds can be afforded."""
+    choices = CHOICES if budget.seconds is not None else (FULL,)
+    costs: dict[str, float] = {}
+    for families, depths in choices:
+        chosen = replace(given, families=given.families or families, depths=given.depths or depths)
+        for name in names(chosen):
+            if name not in costs:
+                costs[name] = image_seconds(subject, name, chosen)
+        each = sum(costs[name] for name in names(chosen))
+        found = affordable(subject, chosen, budget, each)
+        if found is not None or (given.families and given.depths):
+            break
+    return found or affordable(subject, chosen, budget, each, least=0)
+
+
+def names(factors: Factors) -> list[str]:
+    """The networks of a study."""
+    return [
+        network_name(family, depth)
+        for depth in sorted(factors.depths or ())
+        for family in factors.families or ()
+    ]
+
+
+def network_name(family: str, depth: int) -> str:
+    return FAMILIES[family].format(depth)
+
+
+def cells(factors: Factors) -> list[Cell]:
+    """A training for each family, depth and seed."""
+    return [
+        Cell({"family": family, "depth": depth, "seed": seed}, cost=depth)
+        for depth in sorted(factors.depths or ())
+        for family in factors.families or ()
+        for seed in range(factors.seeds or 1)
+    ]
+
+
+def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Mapping[str, Any]:
+    """Train one network; its errors on all training and test images."""
+    name = network_name(cell.values["family"], cell.values["depth"])
+    recipe = recipe_of(subject, factors, name, cell.values["seed"])
+    return outcome(subject, built(subject, recipe), recipe, folder)
+
+
+def error(row: Row, role: str = "train") -> float:
+    """The error of a row; a network that diverged classifies nothing."""
+    return float(row.get(f"{role}_error", 1.0))
+
+
+def rises(rows: Sequence[Row], family: str) -> dict[int, float]:
+    """Training error of the deepest network of a family minus that of the shallowest, by seed."""
+    own = [row for row in rows if row["family"] == family]
+    depths = sorted({row["depth"] for row in own})
+    if len(depths) < 2:
+        return {}
+    found = {(row["depth"], row["seed"]): error(row) for row in own}
+    seeds = sorted({row["seed"] for row in own})
+    both = [s for s in seeds if (depths[0], s) in found and (depths[-1], s) in found]
+    return {seed: found[depths[-1], seed] - found[depths[0], seed] for seed in both}
+
+
+def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
+    """Plain networks degrade with depth, and residual ones do so less.
+
+    Both must be shown: the p-value is the larger one of the two tests. It does not hold where the
+    opposite of one of them is shown.
+    """
+    plain, residual = rises(rows, "plain"), rises(rows, "residual")
+    seeds = sorted(plain.keys() & residual.keys())
+    shallow, deep = min(factors.depths or (0,)), max(factors.depths or (0,))
+    if shallow == deep or not seeds:
+        return Verdict(
+            None, "Not enough evidence: it takes plain and residual networks of two depths."
+        )
+    own = [plain[seed] for seed in seeds]
+    apart = [plain[seed] - residual[seed] for seed in seeds]
+    p = max(greater(own), greater(apart))
+    against = min(greater([-rise for rise in own]), greater([-gap for gap in apart]))
+    rise, other = mean(own), mean([residual[seed] for seed in seeds])
+    numbers = {
+        "plain": rise._asdict(),
+        "residual": other._asdict(),
+        "difference": mean(apart)._asdict(),
+        "seeds": len(seeds),
+    }
+    facts = (
+        f"From {shallow} to {deep} layers the training error of plain networks changes by "
+        f"{points(rise)}, that of residual networks by {points(other)} ({len(seeds)} seeds, "
+        f"p = {p:.2g})."
+    )
+    if p < LEVEL:
+        words = f"Depth hurts plain networks here, and shortcuts mend it. {facts}"
+        return Verdict(True, words, p, numbers, limits(factors, rows))
+    if against < LEVEL:
+        words = f"Depth does not hurt plain networks more than residual ones here. {facts}"
+        return Verdict(False, words, against, numbers, limits(factors, rows))
+    few = f" {FEWEST} seeds are the fewest that can show it." if len(seeds) < FEWEST else ""
+    return Verdict(None, f"Not enough evidence. {facts}{few}", p, numbers, limits(factors, rows))
+
+
+def points(value: Mean) -> str:
+    """A difference of errors in percentage points, with its interval."""
+    if not math.isfinite(value.low):
+        return f"{100 * value.mean:+.1f} points"
+    return f"{100 * value.mean:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
+
+
+def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
+    """What the rows cannot show."""
+    found = []
+    best = min((error(row) for row in rows), default=1.0)
+    if best > 0.02:
+        found.append(
+            f"After {factors.epochs:g} epochs no network fits the training images (the best has "
+            f"{percent(best)} error): slower learning and a worse end cannot be told apart."
+        )
+    failed = sum(row["status"] != DONE for row in rows)
+    if failed:
+        found.append(f"{failed} trainings diverged or ran out of memory; their error counts as 1.")
+    return tuple(found)
+
+
+def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
+    return plots.degradation(rows, theme)
+
+
+def draw_depth(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
+    return plots.against_depth(rows, theme)
+
+
+STUDY = Study(
+    question="Do deeper plain networks fit even the training images worse, and residual ones not?",
+    source="He et al. 2016a, sections 1 and 4, figures 1, 4 and 6",
+    takes=("families", "depths", "seeds", "epochs", "images", "batch", "learning_rate", "size"),
+    scale=scale,
+    cells=cells,
+    measure=measure,
+    conclude=conclude,
+    figures={
+        "degradation": Picture(
+            draw,
+            "Thin: error of the training images, without augmentation. Bold: of the test images. "
+            "Mean over seeds; darker is deeper.",
+        ),
+        "depth": Picture(
+            draw_depth,
+            "Training error at the end against depth: a dot for each seed, lines through means.",
+        ),
+    },
+    columns=(
+        "family", "depth", "seed", "status", "parameters",
+        "train_error", "train_wrong", "train_images", "test_error", "test_wrong", "test_images",
+    ),
+)  # fmt: skip

@@ -1,0 +1,172 @@
+"""Networks trained for a study, one core each, and what they get wrong.
+
+Errors are those of the finished network in evaluation mode, on images without augmentation, those
+of the training images included. What a training loop counts on its way is of a network that still
+changes, on views that vary, normalized by their own batch.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from residua import checkpoints, networks
+from residua.datasets.dataset import Split
+from residua.events import Epoch
+from residua.factors import Factors
+from residua.feeding import Task, step_seconds
+from residua.networks.network import Network
+from residua.recipes import Recipe
+from residua.runs import RunDirectory
+from residua.seeds import FEWEST
+from residua.study import Budget, Subject
+from residua.training import measure, train
+
+WATCHED = 2_000  # images of a split whose error is followed on the way
+POINTS = 12  # of a curve
+WARM = 110  # layers from which the papers warm up (He et al. 2016a, section 4.2)
+SLOWER = 1.25  # a core is when the others compute, too
+FEW = 5_000  # images: below it a training makes more passes, of smaller batches
+PASSES, PAPER_PASSES = 30, 164  # 164 of 50,000 images are the papers' 64,000 steps of 128
+SHORT = 0.2  # share of the passes without which a training tells too little of many images
+MANY = 10  # seeds: more tell little more
+
+
+class Mark(NamedTuple):
+    """A training paused after an epoch, the network in evaluation mode."""
+
+    epoch: int
+    epochs: int  # in all
+    network: Network
+
+
+def recipe_of(subject: Subject, factors: Factors, name: str, seed: int) -> Recipe:
+    """The subject's recipe with a study's factors, for one network."""
+    given = ("epochs", "batch", "learning_rate")
+    values = {key: getattr(factors, key) for key in given if getattr(factors, key) is not None}
+    warmup = 0.8 if networks.parse(name)[1] >= WARM else 0.0
+    recipe = replace(subject.recipe, network=name, seed=seed, warmup_error=warmup)
+    return replace(recipe, steps=None, time=None, **values) if values else recipe
+
+
+def built(subject: Subject, recipe: Recipe) -> Network:
+    """The network of a recipe with its first weights."""
+    return networks.build(recipe.network or "", len(subject.classes), seed=recipe.seed)
+
+
+def task_of(subject: Subject, network: Network) -> Task:
+    return Task(network, subject.classes, subject.look, subject.train, None)
+
+
+def trained(subject: Subject, network: Network, recipe: Recipe, folder: Path) -> Iterator[Mark]:
+    """Train a network in a folder, from wherever it was left, and pause after each epoch.
+
+    The network is changed in place; at the last mark it is what the training ends with, which
+    `finished` reads again from the folder.
+
+    Raises:
+        Diverged: the loss or a weight is not finite.
+    """
+    run = RunDirectory(folder)
+    for each in (run.path, run.checkpoints):
+        each.mkdir(exist_ok=True)
+    epochs = math.ceil(recipe.epochs or 1)
+    for event in train(task_of(subject, network), recipe, run, subject.execution):
+        if isinstance(event, Epoch):
+            network.eval()
+            yield Mark(event.number, epochs, network)
+
+
+def finished(folder: Path) -> Network:
+    """The network that a training left in a folder."""
+    return checkpoints.read_weights(RunDirectory(folder).weights).build()
+
+
+def error_on(subject: Subject, network: Network, split: Split) -> tuple[int, int]:
+    """How many images of a split a network gets wrong, and of how many."""
+    _, wrong = measure(network, split, subject.look, subject.execution)
+    return wrong, len(split)
+
+
+def errors(subject: Subject, network: Network) -> dict[str, Any]:
+    """The errors of a network on all training and all test images, as columns of a row."""
+    row: dict[str, Any] = {}
+    for role, split in (("train", subject.train), ("test", subject.test)):
+        wrong, total = error_on(subject, network, split)
+        row |= {f"{role}_error": wrong / total, f"{role}_wrong": wrong, f"{role}_images": total}
+    return row
+
+
+def outcome(subject: Subject, network: Network, recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Train a network; its errors at the end, and from time to time as a curve.
+
+    Returns:
+        parameters, what `errors` gives, and curve: rows (epoch, training error, test error) over
+        the same images, 2,000 at most of each split.
+    """
+    run = RunDirectory(folder)
+    some = [watched(subject.train), watched(subject.test)]
+    for mark in trained(subject, network, recipe, folder):
+        if mark.epoch % max(1, mark.epochs // POINTS) and mark.epoch < mark.epochs:
+            continue
+        values = [wrong / total for wrong, total in (error_on(subject, network, s) for s in some)]
+        # In the run's metrics, so that a resumed training finds them, and drops what it repeats.
+        step = {"step": step_of(run), "split": "watched", "epoch": mark.epoch}
+        run.record(step | {"train_error": values[0], "test_error": values[1]})
+    network = finished(folder)
+    rows = [row for row in run.metrics() if row.get("split") == "watched"]
+    curve = [[row["epoch"], row["train_error"], row["test_error"]] for row in rows]
+    weights = sum(weight.numel() for weight in network.parameters())
+    return {"parameters": weights, **errors(subject, network), "curve": curve}
+
+
+def step_of(run: RunDirectory) -> int:
+    """The step of the newest row of a run's metrics."""
+    return int(run.metrics()[-1]["step"])
+
+
+def watched(split: Split) -> Split:
+    """At most 2,000 images from all over a split."""
+    stride = -(-len(split) // WATCHED)
+    return split if stride == 1 else split.select(range(0, len(split), stride))
+
+
+def image_seconds(subject: Subject, name: str, factors: Factors) -> float:
+    """Seconds that one core takes to train on one image, measured on a few steps."""
+    recipe = recipe_of(subject, factors, name, 0)
+    task = task_of(subject, built(subject, recipe))
+    batch = min(recipe.batch or 1, len(subject.train))
+    return SLOWER * step_seconds(task, recipe, subject.execution, probe=4, patience=2.0) / batch
+
+
+def affordable(
+    subject: Subject, factors: Factors, budget: Budget, each: float, least: float = 1.0
+) -> Factors | None:
+    """Fill in seeds, epochs and images that a budget allows, None where five seeds are too many.
+
+    Args:
+        subject: gives the images.
+        settings: what was given is kept.
+        budget: how much work there may be.
+        each: core-seconds for one training image in all cells of one seed.
+        least: share of the usual epochs that there must be at least.
+    """
+    images = factors.images or len(subject.train)
+    small = images < FEW
+    batch = factors.batch or (64 if small else 128)
+    usual = PASSES if small or budget.seconds is not None else PAPER_PASSES
+    enough = factors.epochs or usual * (1 if small else SHORT)
+    seeds = factors.seeds or FEWEST
+    pass_of_all = each * images * seeds
+    if least and pass_of_all * enough * least > budget.work:
+        return None
+    epochs = factors.epochs or max(1, min(usual, math.floor(budget.work / pass_of_all)))
+    if factors.seeds is None and math.isfinite(budget.work):
+        seeds = min(MANY, max(seeds, math.floor(budget.work / (each * images * epochs))))
+    if factors.images is None and pass_of_all * epochs > budget.work:
+        images = max(batch, math.floor(images * budget.work / (pass_of_all * epochs)))
+    rate = factors.learning_rate or 0.1 * batch / 128
+    return replace(
+        factors, seeds=seeds, epochs=float(epochs), images=images, batch=batch, learning_rate=rate
+    )

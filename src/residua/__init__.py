@@ -7,13 +7,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from residua.api import Run, draw, features, load, network, predict, resume, train
+    from residua.api import (
+        Run,
+        Studied,
+        draw,
+        features,
+        load,
+        network,
+        predict,
+        resume,
+        study,
+        train,
+    )
     from residua.checkpoints import open_weights
     from residua.errors import ResiduaError
 
 __all__ = [
     "ResiduaError",
     "Run",
+    "Studied",
     "draw",
     "features",
     "load",
@@ -21,6 +33,7 @@ __all__ = [
     "open_weights",
     "predict",
     "resume",
+    "study",
     "train",
 ]
 

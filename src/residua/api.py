@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from residua import checkpoints, datasets, drawing, networks, testing, workflow
+from residua import checkpoints, datasets, drawing, inquiry, networks, testing, workflow
 from residua.checkpoints import Weights
 from residua.datasets.dataset import Dataset
 from residua.drawing import Drawing
@@ -30,7 +30,7 @@ from residua.predictor import Answer, Floats, Prediction, Predictor
 from residua.prepare import prepare
 from residua.protocols import Protocol
 from residua.recipes import Recipe
-from residua.runs import RunDirectory
+from residua.runs import STUDY, RunDirectory
 
 RUNS = Path("runs")
 FOLDED = Choice("folded")  # the network's scores to six digits, sooner
@@ -110,6 +110,63 @@ class Run:
     def report(self) -> Path:
         """Write the run's page and card again; return the page's path."""
         return workflow.write_report(self.directory)
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A study that is done, and what came of it."""
+
+    directory: RunDirectory
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Studied":
+        """A study by its folder."""
+        return cls(RunDirectory.open(Path(path), STUDY))
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What study.json holds: verdict, holds, p_value, numbers, limits, rows ..."""
+        return self.directory.info()
+
+    def report(self) -> Path:
+        """Write the study's page again; return its path."""
+        return inquiry.rewrite(self.path)
+
+
+def study(
+    name: str,
+    data: str | Path | Dataset = "digits",
+    *,
+    weights: Weights | None = None,
+    budget: str = "5m",
+    workers: int | None = None,
+    runs: str | Path = RUNS,
+    **factors: Any,
+) -> Studied:
+    """Answer a question about depth and shortcuts, in a new folder under `runs`.
+
+    Args:
+        name: of a study, see `residua list studies`.
+        data: a data set, its path or its name.
+        weights: of the trained network that it is about, if it is about one.
+        budget: how long it may take: 5m, 1h, full.
+        workers: processor cores to use; by default all.
+        runs: the folder for the study's own.
+        factors: fields of `Factors`, such as depths=(20, 56).
+
+    Raises:
+        ResiduaError: one of its kinds, each with what, where and how to fix it.
+    """
+    asked = inquiry.prepare(name, data, factors, inquiry.budget_of(budget, workers), weights)
+    words = ["residua.study", name, str(asked.subject.data.source)]
+    directory = inquiry.begin(asked, Path(runs), words)
+    for _ in inquiry.follow(asked, directory):
+        pass
+    return Studied(directory)
 
 
 def load(source: str | Path | Dataset, seed: int = 0) -> Dataset:

@@ -29,11 +29,12 @@ from residua.factors import FACTORS, Factors
 from residua.images import Preprocessing
 from residua.prepare import facts, measured, refuse_unreadable, resized
 from residua.recipes import Recipe
-from residua.runs import STUDY, RunDirectory
+from residua.runs import DONE, STUDY, RunDirectory
 from residua.study import Budget, Study, Subject, Verdict
 from residua.sweeps import Measured, Row, sweep
 from residua.workflow import differences, now, status_after
 
+FULL = "full"  # the budget of those who have the time that the papers took
 SIDE = 32  # pixels that larger pictures are shrunk to, unless asked otherwise
 RECIPE = Recipe(
     learning_rate=0.1,
@@ -97,6 +98,27 @@ def prepare(
     if subject.execution.device.type != "cpu":
         budget = replace(budget, workers=1)
     return Inquiry(name, study, subject, study.scale(subject, values, budget), budget)
+
+
+def budget_of(text: str, workers: int | None) -> Budget:
+    """A budget in words.
+
+    Raises:
+        Refused: it is no time, or there are not so many cores.
+    """
+    seconds = None if text == FULL else settings.duration(text)
+    if seconds is None and text != FULL or seconds == 0:
+        raise Refused(
+            "a budget is a time such as 5m or 1h, or full", where=f"received --budget {text}"
+        )
+    have = cores()
+    if workers is not None and not 1 <= workers <= have:
+        raise Refused(
+            "this machine does not have so many cores",
+            where=f"received --workers {workers}",
+            fix=f"it has {have}",
+        )
+    return Budget(text, seconds, workers or have)
 
 
 def taken(name: str, study: Study, given: Mapping[str, Any]) -> Factors:
@@ -222,6 +244,18 @@ def follow(inquiry: Inquiry, run: RunDirectory) -> Iterator[Measured | Concluded
     yield Concluded(rows, verdict)
 
 
+def rewrite(path: Path) -> Path:
+    """Write the page of a study again from what its folder holds.
+
+    Raises:
+        BadData: `path` is not a study.
+    """
+    run = RunDirectory.open(path, STUDY)
+    with run.lock():
+        run.write_text("report.html", report.study_page(run))
+    return run.path / "report.html"
+
+
 def write(run: RunDirectory, inquiry: Inquiry, rows: list[Row], verdict: Verdict) -> None:
     """Leave the rows, the figures, the verdict and the page."""
     study = inquiry.study
@@ -232,7 +266,7 @@ def write(run: RunDirectory, inquiry: Inquiry, rows: list[Row], verdict: Verdict
         plots.save(draw, run.figures, name, table if name == main else ())
     run.update(
         {
-            "status": "done",
+            "status": DONE,
             "ended": now(),
             "columns": list(study.columns),
             "captions": {name: picture.caption for name, picture in study.figures.items()},

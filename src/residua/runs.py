@@ -24,6 +24,7 @@ from residua import durable
 from residua.errors import BadData, Locked, OutOfResources
 
 RUN, STUDY = "run.json", "study.json"
+DONE = "done"  # status of a run, a study or a cell
 FOLDERS = {RUN: ("checkpoints", "evaluations", "figures"), STUDY: ("cells", "figures")}
 
 

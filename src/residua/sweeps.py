@@ -30,10 +30,10 @@ from residua import durable
 from residua.errors import BadData, Diverged, OutOfResources, Refused
 from residua.execution import own_cores
 from residua.interrupt import deaf
+from residua.runs import DONE
 
 Row = dict[str, Any]
 DIE_WITH_PARENT = 1  # prctl.h: PR_SET_PDEATHSIG
-DONE = "done"
 
 
 class Cell(NamedTuple):
@@ -167,8 +167,9 @@ def shared(
                 worker, cell = free.pop(), waiting.pop()
                 worker.pipe.send(cells.index(cell))
                 busy[worker.pipe] = worker, cell
-            for pipe in wait(list(busy)):
-                worker, cell = busy.pop(pipe)  # type: ignore[index]
+            ready = wait(list(busy))
+            for pipe in [pipe for pipe in busy if pipe in ready]:
+                worker, cell = busy.pop(pipe)
                 try:
                     answer = worker.pipe.recv()
                 except (EOFError, OSError):

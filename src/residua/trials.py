@@ -29,8 +29,8 @@ WARM = 110  # layers from which the papers warm up (He et al. 2016a, section 4.2
 SLOWER = 1.25  # a core is when the others compute, too
 FEW = 5_000  # images: below it a training makes more passes, of smaller batches
 PASSES, PAPER_PASSES = 30, 164  # 164 of 50,000 images are the papers' 64,000 steps of 128
-SHORT = 0.2  # share of the passes without which a training tells too little of many images
-MANY = 10  # seeds: more tell little more
+FAIR = 0.2  # share of the usual passes over many images that a training needs to tell something
+MOST = 10  # seeds: more tell little more
 
 
 class Mark(NamedTuple):
@@ -141,32 +141,35 @@ def image_seconds(subject: Subject, name: str, factors: Factors) -> float:
 
 
 def affordable(
-    subject: Subject, factors: Factors, budget: Budget, each: float, least: float = 1.0
-) -> Factors | None:
-    """Fill in seeds, epochs and images that a budget allows, None where five seeds are too many.
+    subject: Subject, factors: Factors, budget: Budget, each: float
+) -> tuple[Factors, bool]:
+    """Fill in the seeds, epochs and images that a budget allows.
 
     Args:
         subject: gives the images.
-        settings: what was given is kept.
+        factors: what was given is kept.
         budget: how much work there may be.
         each: core-seconds for one training image in all cells of one seed.
-        least: share of the usual epochs that there must be at least.
+
+    Returns:
+        The factors, and whether they are enough: five seeds of a fair length on all images.
     """
     images = factors.images or len(subject.train)
     small = images < FEW
     batch = factors.batch or (64 if small else 128)
     usual = PASSES if small or budget.seconds is not None else PAPER_PASSES
-    enough = factors.epochs or usual * (1 if small else SHORT)
     seeds = factors.seeds or FEWEST
-    pass_of_all = each * images * seeds
-    if least and pass_of_all * enough * least > budget.work:
-        return None
-    epochs = factors.epochs or max(1, min(usual, math.floor(budget.work / pass_of_all)))
+    epochs = factors.epochs or usual
+    work = each * images * seeds * epochs  # of all that is wished for
+    fair = 1.0 if small or factors.epochs else FAIR
+    enough = fair * work <= budget.work
+    if factors.epochs is None:
+        epochs = max(1.0, float(math.floor(min(1.0, budget.work / work) * epochs)))
     if factors.seeds is None and math.isfinite(budget.work):
-        seeds = min(MANY, max(seeds, math.floor(budget.work / (each * images * epochs))))
-    if factors.images is None and pass_of_all * epochs > budget.work:
-        images = max(batch, math.floor(images * budget.work / (pass_of_all * epochs)))
-    rate = factors.learning_rate or 0.1 * batch / 128
-    return replace(
-        factors, seeds=seeds, epochs=float(epochs), images=images, batch=batch, learning_rate=rate
-    )
+        seeds = min(MOST, max(seeds, math.floor(budget.work / (each * images * epochs))))
+    work = each * images * seeds * epochs
+    if factors.images is None and work > budget.work:
+        images = max(batch, math.floor(images * budget.work / work))
+    rate = factors.learning_rate or 0.1 * batch / 128  # He et al. 2016a, section 4.2
+    filled = replace(factors, seeds=seeds, epochs=epochs, images=images, batch=batch)
+    return replace(filled, learning_rate=rate), enough

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from residua.commands.terminal import place
 from residua.errors import BadData, Refused
 from residua.pretrained import PRETRAINED, is_pretrained
-from residua.runs import RunDirectory
+from residua.runs import STUDY, RunDirectory
 from residua.words import harmless
 
 if TYPE_CHECKING:  # an argument is told apart before torch is loaded
@@ -29,6 +29,11 @@ def is_model(argument: str) -> bool:
     if is_pretrained(argument) or path.suffix.lower() in {".safetensors", *PICKLED}:
         return True
     return (path / "run.json").is_file() or (path / "model.safetensors").is_file()
+
+
+def is_study(argument: str) -> bool:
+    """Whether an argument is a study's folder."""
+    return (Path(argument) / STUDY).is_file()
 
 
 def open_run(argument: str) -> RunDirectory:

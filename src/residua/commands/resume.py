@@ -5,7 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from residua.commands.models import open_run
+from residua.commands import study
+from residua.commands.models import is_study, open_run
 from residua.commands.terminal import EMPHASIS, Terminal, place
 
 
@@ -16,14 +17,17 @@ def resume(
     log_samples: Annotated[str | None, Parameter(metavar="FILE")] = None,
     terminal: Annotated[Terminal, Parameter(parse=False)],
 ) -> None:
-    """Go on with a training exactly where it stopped.
+    """Go on with a training or a study exactly where it stopped.
 
     The result has the same bits as if it had never stopped. A run that has ended is left as it is.
 
     Args:
-        run: the run's folder, such as runs/latest
+        run: the folder of a run, such as runs/latest, or of a study
         log_samples: add a line `step<tab>image` for each image of each step
     """
+    if is_study(run):
+        study.resume(Path(run), terminal)
+        return
     directory = open_run(run)
     from residua import workflow
     from residua.commands import progress

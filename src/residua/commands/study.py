@@ -13,14 +13,13 @@ from residua.commands.models import is_model, open_model
 from residua.commands.terminal import EMPHASIS, GOOD, QUIET, WARNING, Terminal, place
 from residua.errors import Refused, Stopped
 from residua.factors import FACTORS
-from residua.runs import RunDirectory
-from residua.settings import duration
-from residua.words import count, plain
-from residua.words import duration as words_of
+from residua.runs import DONE, RunDirectory
+from residua.words import count, duration, percent, plain
 
 if TYPE_CHECKING:
     from residua.inquiry import Concluded, Inquiry
-    from residua.study import Budget, Study
+    from residua.study import Study
+    from residua.sweeps import Measured
 
     Given = Any
 else:
@@ -28,7 +27,7 @@ else:
     Given.__module__ = __name__  # where the parser looks up the types
 
 USUAL = "5m"
-FULL = "full"
+NUMBERS = 4  # of a cell without errors that are told
 
 
 def study(
@@ -61,37 +60,13 @@ def study(
     found = studies.find(name)
     terminal.live("reading the images")
     source, weights = subject(found, arguments)
-    allowed = budget_of(budget, workers)
+    allowed = inquiry.budget_of(budget, workers)
     chosen = {key: value for key, value in vars(given or Given()).items() if value is not None}
     asked = inquiry.prepare(name, source, chosen, allowed, weights, device)
     terminal.close()
     run = inquiry.begin(asked, Path(runs), terminal.command)
     introduce(asked, run, terminal)
     watch(asked, run, terminal)
-
-
-def budget_of(text: str, workers: int | None) -> "Budget":
-    """A budget in words.
-
-    Raises:
-        Refused: it is no time, or there are not so many cores.
-    """
-    from residua.execution import cores
-    from residua.study import Budget
-
-    seconds = None if text == FULL else duration(text)
-    if seconds is None and text != FULL or seconds == 0:
-        raise Refused(
-            "a budget is a time such as 5m or 1h, or full", where=f"received --budget {text}"
-        )
-    have = cores()
-    if workers is not None and not 1 <= workers <= have:
-        raise Refused(
-            "this machine does not have so many cores",
-            where=f"received --workers {workers}",
-            fix=f"it has {have}",
-        )
-    return Budget(text, seconds, workers or have)
 
 
 def subject(found: "Study", arguments: Sequence[str]) -> tuple[str, Any]:
@@ -116,6 +91,17 @@ def subject(found: "Study", arguments: Sequence[str]) -> tuple[str, Any]:
     if not others and model.run is None:
         raise Refused("a weights file has no data of its own", fix="name the data after it")
     return (others or [model.run.info()["data"]["source"]])[0], model.weights  # type: ignore[union-attr]
+
+
+def resume(path: Path, terminal: Terminal) -> None:
+    """Go on with a study where it stopped; one that is done is told again."""
+    from residua import inquiry
+
+    terminal.live("reading the images")
+    run, asked = inquiry.reopen(path)
+    terminal.close()
+    introduce(asked, run, terminal)
+    watch(asked, run, terminal)
 
 
 def introduce(asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
@@ -155,24 +141,34 @@ def watch(asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
                 ending(event, asked, run, terminal)
                 continue
             known += 1
-            row = {key: event.row[key] for key in asked.study.columns if key in event.row}
-            name = " ".join(plain(value) for value in event.cell.values.values())
-            results = ", ".join(
-                f"{key.replace('_', ' ')} {plain(value)}"
-                for key, value in row.items()
-                if key not in event.cell.values and key != "status"
-            )
-            bad = "" if row.get("status") == "done" else f"  {row.get('status')}"
-            terminal.say(
-                f"{known:>{len(str(total))}}/{total}  ",
-                (name, EMPHASIS),
-                (f"  {results}  {words_of(event.seconds)}", QUIET),
-                (bad, WARNING),
-            )
+            tell(event, f"{known:>{len(str(total))}}/{total}  ", asked.study.columns, terminal)
+            terminal.live(f"{known} of {total} cells are measured")
     except Stopped as error:
         raise Stopped(error.what, place(run.path), f"residua resume {place(run.path)}") from error
     finally:
         terminal.close()
+
+
+def tell(event: "Measured", at: str, columns: Sequence[str], terminal: Terminal) -> None:
+    """Tell what came of a cell in a line: its errors, or its first numbers."""
+    row, values = event.row, event.cell.values
+    known = [key for key in columns if key in row and key not in (*values, "status")]
+    errors = [key for key in known if key.endswith("error")]
+    numbers = [
+        f"{key.replace('_', ' ')} {percent(row[key]) if errors else plain(row[key])}"
+        for key in errors or known[:NUMBERS]
+    ]
+    names = [
+        value if isinstance(value, str) else f"{key.replace('_', ' ')} {plain(value)}"
+        for key, value in values.items()
+    ]
+    terminal.say(
+        at,
+        (" ".join(names), EMPHASIS),
+        f"  {', '.join(numbers)}",
+        (f"  {duration(event.seconds)}", QUIET),
+        (f"  {row['status']}" if row["status"] != DONE else "", WARNING),
+    )
 
 
 def ending(found: "Concluded", asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:

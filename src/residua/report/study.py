@@ -18,7 +18,8 @@ from residua.report.markup import (
 from residua.runs import RunDirectory
 from residua.words import moment, place, plain
 
-ANSWERS = {True: "Yes", False: "No", None: "Not enough evidence"}
+UNSURE = "Not enough evidence"
+ANSWERS = {True: "Yes", False: "No", None: UNSURE}
 
 
 def study_page(run: RunDirectory) -> str:
@@ -51,12 +52,13 @@ def header(title: str, info: Mapping[str, Any]) -> Html:
     cells = f"{len(info.get('rows') or ())} of {info.get('cells', 0)}"
     facts = {"source": info.get("source"), "budget": budget.get("name"), "cells": cells}
     items = (f"<div><dt>{k}</dt><dd>{html(v)}</dd></div>" for k, v in facts.items() if v)
+    words = str(info.get("verdict") or "").removeprefix(f"{UNSURE}. ")
     notes = [plain(note) for note in info.get("notes") or ()]
     return Html(
         f'<header><p class="eyebrow">Residua study {html(info.get("study"))}</p>'
         f'<h1>{html(title)}</h1><div class="hero"><p class="label">{html(info.get("question"))}</p>'
         f'<p class="answer">{html(answer)}</p>'
-        f'<p class="detail">{html(info.get("verdict") or "")}</p></div>'
+        f'<p class="detail">{html(words)}</p></div>'
         f'<dl class="facts">{join(items)}</dl>'
         + (f'<div class="notice">{bullets(notes)}</div>' if notes else "")
         + "</header>"

@@ -14,9 +14,10 @@ from typing import Any
 
 from residua import plots
 from residua.factors import Factors
+from residua.runs import DONE
 from residua.seeds import FEWEST, Mean, greater, mean
 from residua.study import Budget, Picture, Study, Subject, Verdict
-from residua.sweeps import DONE, Cell, Row
+from residua.sweeps import Cell, Row
 from residua.trials import affordable, built, image_seconds, outcome, recipe_of
 from residua.words import percent
 
@@ -40,18 +41,17 @@ FULL = (("plain", "residual"), (20, 32, 44, 56, 110))
 
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
     """The most families and depths of which five seeds can be afforded."""
-    choices = CHOICES if budget.seconds is not None else (FULL,)
     costs: dict[str, float] = {}
-    for families, depths in choices:
+    for families, depths in CHOICES if budget.seconds is not None else (FULL,):
         chosen = replace(given, families=given.families or families, depths=given.depths or depths)
         for name in names(chosen):
             if name not in costs:
                 costs[name] = image_seconds(subject, name, chosen)
         each = sum(costs[name] for name in names(chosen))
-        found = affordable(subject, chosen, budget, each)
-        if found is not None or (given.families and given.depths):
+        scaled, enough = affordable(subject, chosen, budget, each)
+        if enough or (given.families and given.depths):
             break
-    return found or affordable(subject, chosen, budget, each, least=0)
+    return scaled
 
 
 def names(factors: Factors) -> list[str]:
@@ -182,7 +182,7 @@ STUDY = Study(
         "degradation": Picture(
             draw,
             "Thin: error of the training images, without augmentation. Bold: of the test images. "
-            "Mean over seeds; darker is deeper.",
+            "Means over seeds; the numbers at the ends are layers.",
         ),
         "depth": Picture(
             draw_depth,

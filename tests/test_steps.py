@@ -85,6 +85,17 @@ def test_label_smoothing_spreads_the_label() -> None:
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_the_binary_loss_asks_of_each_class_alone() -> None:
+    network = networks.build("resnet8-cifar", 3).eval()
+    (batch,) = batches(1)
+    recipe = replace(RECIPE, loss="binary", label_smoothing=0.3)
+    loss, logits = objective(network.outputs, batch, recipe, 0)
+    target = F.one_hot(batch.labels, 3) * 0.7 + 0.1
+    yes, no = logits.sigmoid().log(), (1 - logits.sigmoid()).log()
+    expected = -(target * yes + (1 - target) * no).sum(1).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_mixup_blends_images_and_labels_by_one_share_for_each_step() -> None:
     network = networks.build("resnet8-cifar", 3).eval()
     recipe = replace(RECIPE, mixup=1.0, seed=7)

@@ -43,6 +43,7 @@ class Evaluation:
     seconds: float
     skipped: tuple[str, ...] = ()  # images that could not be read and were not to count
     scales: tuple[int, ...] = ()  # of the views in pixels, of multi-scale
+    notes: tuple[str, ...] = ()  # what the engines did without
 
     @property
     def total(self) -> int:

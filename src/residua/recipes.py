@@ -79,6 +79,11 @@ class Recipe:
     mixup: float = setting(0.0, "alpha of mixup (Zhang et al. 2017); 0 is off", "augmentation")
     label_smoothing: float = setting(0.0, "probability spread over all classes", "augmentation")
 
+    loss: Literal["cross-entropy", "binary"] = setting(
+        "cross-entropy",
+        "binary asks of each class alone whether it is there (Wightman et al. 2021, section 4)",
+        "optimization",
+    )
     optimizer: Literal["sgd", "caffe-sgd", "adamw", "muon"] = setting(
         "sgd",
         "caffe-sgd keeps the rate inside the velocity, as the papers' code; muon makes the steps "

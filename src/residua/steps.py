@@ -107,18 +107,29 @@ def objective(outputs: Outputs, batch: Batch, recipe: Recipe, index: int) -> tup
         images = augment.mixup(images, share)
 
     def loss(logits: Tensor) -> Tensor:
-        smoothing = recipe.label_smoothing
-        own = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        own = wrongness(logits, batch.labels, recipe)
         if not recipe.mixup:
             return own
-        other = F.cross_entropy(logits, batch.labels.flip(0), label_smoothing=smoothing)
-        return share * own + (1 - share) * other
+        return share * own + (1 - share) * wrongness(logits, batch.labels.flip(0), recipe)
 
     logits, *auxiliary = (each.float() for each in outputs(images))
     total = loss(logits)
     for each in auxiliary:
         total = total + AUXILIARY * loss(each)
     return total, logits
+
+
+def wrongness(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+    """The loss of logits (b, classes), a mean over images.
+
+    The binary one is a sum over classes: a mean would make gradients small where these are many.
+    """
+    smoothing = recipe.label_smoothing
+    if recipe.loss == "cross-entropy":
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    classes = logits.shape[1]
+    wanted = F.one_hot(labels, classes).to(logits) * (1 - smoothing) + smoothing / classes
+    return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / len(logits)
 
 
 def diverged(index: int, rate: float, batch: Batch) -> Diverged:

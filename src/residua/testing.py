@@ -86,6 +86,7 @@ def evaluate(
             weights=weights,
             seconds=seconds,
             scales=tuple(sorted(scales)),
+            notes=tuple(dict.fromkeys(note for each in asked for note in each.notes)),
         )
         bad = np.flatnonzero(~found.readable)
         if not asking.skip_unreadable or not len(bad):

@@ -11,6 +11,7 @@ import pytest
 from faults import encoded
 
 from residua import datasets, evaluate
+from residua.engines import views
 
 Call = Callable[..., Any]
 
@@ -47,6 +48,15 @@ def test_the_batch_size_changes_nothing(trained: Path, residua: Call) -> None:
     words = ("evaluate", trained / "weights.safetensors", "digits", "--json")
     one, two = residua(*words, "-b", 7).json, residua(*words, "batch=360").json
     assert (one["wrong"], one["top5_error"]) == (two["wrong"], two["top5_error"])
+
+
+def test_what_an_engine_did_without_is_told(
+    trained: Path, residua: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(views, "possible", lambda: False)
+    words = ("evaluate", trained / "weights.safetensors", "digits", "--engine", "folded")
+    assert "This torch lacks oneDNN" in residua(*words).out
+    assert "oneDNN" in residua(*words, "--json").json["engine_notes"][0]
 
 
 def test_other_data_is_not_kept_in_the_run(run: Path, residua: Call) -> None:

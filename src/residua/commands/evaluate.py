@@ -89,6 +89,8 @@ def ask(subject: "Subject", options: Options, protocol: "Protocol") -> Asked:
         if options.answers_right is not None:
             cut = selection.threshold(together, options.answers_right)
     tested, alone = testing.evaluate(weights, subject.dataset, subject.split, run_on, asking)
+    if tested.notes:
+        about["engine_notes"] = list(tested.notes)
     if heat is not None:
         about["temperature"] = selection.cooled(heat, tested)
     if cut is not None:

@@ -29,7 +29,8 @@ def caveats(numbers: Mapping[str, Any]) -> list[str]:
         )
     if numbers.get("leaked"):
         lines.append(leak(numbers["leaked"]))
-    return lines
+    notes = numbers.get("engine_notes")  # such as a compilation that failed
+    return lines + [sentence(plain(note)) for note in notes] if isinstance(notes, list) else lines
 
 
 def leak(found: Mapping[str, Any]) -> str:

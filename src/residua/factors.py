@@ -4,8 +4,10 @@ Each study takes some of them. What is left open (None) is chosen so that the st
 budget.
 """
 
+import math
 from dataclasses import dataclass, fields
 
+from residua.errors import Refused
 from residua.recipes import setting
 
 
@@ -23,6 +25,33 @@ class Factors:
     batch: int | None = setting(None, "images in a step")
     learning_rate: float | None = setting(None, "peak learning rate")
     size: int | None = setting(None, "height and width of the images, in pixels")
+    blocks: tuple[str, ...] | None = setting(None, "blocks to drop alone, such as stage2.0")
+    removed: tuple[int, ...] | None = setting(None, "how many blocks to remove at random, or swap")
+    lengths: tuple[int, ...] | None = setting(None, "of paths, in branches")
+    tested: int | None = setting(None, "test images at most")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            for number in value if isinstance(value, tuple) else (value,):
+                low, high = RANGES.get(each.name, ANY)
+                if isinstance(number, int | float) and not low <= number <= high:
+                    raise Refused(
+                        f"{each.name.replace('_', ' ')} must be between {low:g} and {high:g}",
+                        where=f"received {number!r}",
+                        fix="leave it out, and the budget decides",
+                    )
 
 
+ANY = (-math.inf, math.inf)
+RANGES: dict[str, tuple[float, float]] = {
+    "depths": (1, 100_000),
+    "widths": (0.01, 100),
+    "seeds": (1, 1000),
+    "epochs": (1e-6, 1e6),
+    "images": (1, 1e9),
+    "batch": (1, 1e6),
+    "learning_rate": (0, 1e6),
+    "size": (1, 4096),
+}
 FACTORS = {each.name: each for each in fields(Factors)}

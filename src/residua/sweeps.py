@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import torch
 
 from residua import durable
-from residua.errors import BadData, Diverged, OutOfResources, Refused
+from residua.errors import BadData, Diverged, OutOfResources, ResiduaError
 from residua.execution import own_cores
 from residua.interrupt import deaf
 from residua.runs import DONE
@@ -240,6 +240,6 @@ def die_with(parent: int) -> None:
 
 def sendable(error: Exception) -> Exception:
     """An exception that survives the way to another process."""
-    if isinstance(error, Refused | BadData):
+    if isinstance(error, ResiduaError):
         return type(error)(error.what, error.where, error.fix)
     return RuntimeError(f"{type(error).__name__}: {error}")

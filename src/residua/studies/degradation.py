@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from residua import plots
+from residua.errors import unknown
 from residua.factors import Factors
 from residua.runs import DONE
 from residua.seeds import FEWEST, Mean, greater, mean
@@ -64,6 +65,13 @@ def names(factors: Factors) -> list[str]:
 
 
 def network_name(family: str, depth: int) -> str:
+    """The network of a family.
+
+    Raises:
+        Refused: there is no such family.
+    """
+    if family not in FAMILIES:
+        raise unknown("family", family, FAMILIES)
     return FAMILIES[family].format(depth)
 
 

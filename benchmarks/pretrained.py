@@ -39,8 +39,8 @@ STAGE = ROOT / "runs" / "pretrained"  # the source must not change while a train
 LAST = {"validation": "0", "select": "last"}
 FAST = LAST | {"recipe": "fast", "label-smoothing": "0.05"}
 TRAININGS = {
-    "resnet20-cifar10": Training("", "resnet20-cifar", FAST | {"epochs": "30"}, PICTURES),
-    "resnet56-cifar10": Training("", "resnet56-cifar", FAST | {"epochs": "18"}, PICTURES),
+    "resnet20-cifar10": Training("", "resnet20-cifar", FAST | {"epochs": "60"}, PICTURES),
+    "resnet56-cifar10": Training("", "resnet56-cifar", FAST | {"epochs": "40"}, PICTURES),
     "resnet20-digits": Training(
         "digits", "resnet20-cifar", LAST, "handwritten digits of 8 pixels (scikit-learn's, UCI)"
     ),

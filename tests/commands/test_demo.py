@@ -20,6 +20,9 @@ def test_the_whole_job(residua: Call) -> None:
         assert Path(row["name"]).parent == run / "pictures"
         assert Path(row["name"]).read_bytes().startswith(b"\x89PNG")
     assert (run / "report.html").is_file()
-    parts = ["check  ", "train  ", "saved step=20 ", "predict  ", "result  ", "next: "]
+    assert len(found["study"]["rows"]) == 20
+    assert found["study"]["holds"] in (True, False, None)
+    assert Path(found["study"]["figure"]).is_file()
+    parts = ["check  ", "train  ", "saved step=20 ", "predict  ", "result  ", "next: ", "study  "]
     places = [answer.err.index(part) for part in parts]
     assert places == sorted(places)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from residua.commands.terminal import EMPHASIS, QUIET, Terminal, place
+from residua.words import plain
 
 if TYPE_CHECKING:
     from residua.datasets.dataset import Dataset
 
 PICTURES = 8  # of the test split that are predicted from files
+STUDY = {"families": ("plain", "residual"), "depths": (20, 56), "seeds": 5, "epochs": 8.0}
 
 
 def demo(
@@ -20,9 +22,10 @@ def demo(
     runs: str = "runs",
     terminal: Annotated[Terminal, Parameter(parse=False)],
 ) -> None:
-    """Do the whole job on the bundled digits: check, train, evaluate, predict, report.
+    """Do the whole job on the bundled digits: check, train, predict, evaluate, and see depth fail.
 
-    Nothing is downloaded and nothing is opened. It takes less than two minutes on two cores.
+    It ends with a study: networks of 20 and 56 layers, with and without shortcuts. Nothing is
+    downloaded and nothing is opened. It takes less than three minutes on two cores.
 
     Args:
         epochs: passes over the training images; by default as for any data of this size
@@ -53,7 +56,25 @@ def demo(
 
     head("result", f"residua evaluate {where}; residua report {where}", terminal)
     told = progress.ending(run, terminal)
+
+    words = " ".join(f"--{key} {plain(value)}" for key, value in STUDY.items())
+    head("study", f"residua study degradation digits {words.replace(', ', ',')}", terminal)
+    told["study"] = degradation(job.dataset, epochs, Path(runs), terminal)
     terminal.answer(told | {"predictions": answers, "problems": len(found.problems)})
+
+
+def degradation(
+    dataset: "Dataset", epochs: float | None, runs: Path, terminal: Terminal
+) -> dict[str, Any]:
+    """Let networks with and without shortcuts grow deeper."""
+    from residua import inquiry
+    from residua.commands import study
+
+    factors = STUDY | ({"epochs": epochs} if epochs else {})
+    asked = inquiry.prepare("degradation", dataset, factors, inquiry.budget_of("2m", None))
+    run = inquiry.begin(asked, runs, terminal.command)
+    study.introduce(asked, run, terminal)
+    return study.watch(asked, run, terminal)
 
 
 def head(name: str, command: str, terminal: Terminal) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import make_dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -19,7 +20,7 @@ from residua.words import count, duration, percent, plain
 if TYPE_CHECKING:
     from residua.inquiry import Concluded, Inquiry
     from residua.study import Study
-    from residua.sweeps import Measured
+    from residua.sweeps import Measured, Row
 
     Given = Any
 else:
@@ -27,6 +28,7 @@ else:
     Given.__module__ = __name__  # where the parser looks up the types
 
 USUAL = "5m"
+BAR = 30  # characters of a bar that stands for 100 %
 NUMBERS = 4  # of a cell without errors that are told
 
 
@@ -66,7 +68,7 @@ def study(
     terminal.close()
     run = inquiry.begin(asked, Path(runs), terminal.command)
     introduce(asked, run, terminal)
-    watch(asked, run, terminal)
+    terminal.answer(watch(asked, run, terminal))
 
 
 def subject(found: "Study", arguments: Sequence[str]) -> tuple[str, Any]:
@@ -101,7 +103,7 @@ def resume(path: Path, terminal: Terminal) -> None:
     run, asked = inquiry.reopen(path)
     terminal.close()
     introduce(asked, run, terminal)
-    watch(asked, run, terminal)
+    terminal.answer(watch(asked, run, terminal))
 
 
 def introduce(asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
@@ -125,8 +127,8 @@ def introduce(asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
     terminal.say(f"{cells} cells on {asked.budget.workers} cores  ", (place(run.path), QUIET))
 
 
-def watch(asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
-    """Follow a study to its end and tell it.
+def watch(asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> dict[str, Any]:
+    """Follow a study to its end and tell it; what a program is told.
 
     Raises:
         Stopped: a signal came; the error says how to go on.
@@ -147,6 +149,7 @@ def watch(asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
         raise Stopped(error.what, place(run.path), f"residua resume {place(run.path)}") from error
     finally:
         terminal.close()
+    return answer(run.info(), run)
 
 
 def tell(event: "Measured", at: str, columns: Sequence[str], terminal: Terminal) -> None:
@@ -172,10 +175,13 @@ def tell(event: "Measured", at: str, columns: Sequence[str], terminal: Terminal)
 
 
 def ending(found: "Concluded", asked: "Inquiry", run: RunDirectory, terminal: Terminal) -> None:
-    """Tell the verdict, where everything is, and what to do next."""
-    info, verdict = run.info(), found.verdict
-    style = {True: GOOD, False: WARNING, None: QUIET}[verdict.holds]
+    """Tell the errors over seeds, the verdict, where everything is, and what to do next."""
+    info, verdict, where = run.info(), found.verdict, place(run.path)
+    if rows := over_seeds(found.rows, asked.study.columns):
+        terminal.tell()
+        terminal.table(rows, right=range(1, len(rows[0]) - 1))
     terminal.tell()
+    style = {True: GOOD, False: WARNING, None: EMPHASIS}[verdict.holds]
     terminal.tell((verdict.words, style))
     for line in verdict.limits:
         terminal.tell((line, QUIET))
@@ -183,10 +189,27 @@ def ending(found: "Concluded", asked: "Inquiry", run: RunDirectory, terminal: Te
         [
             ("figure", place(run.path / info["figure"])),
             ("table", place(run.path / info["table"])),
-            ("report", place(run.path / "report.html")),
+            ("report", f"{where}/report.html"),
         ]
     )
-    terminal.answer(answer(info, run))
+
+
+def over_seeds(rows: "Sequence[Row]", columns: Sequence[str]) -> list[list[str]]:
+    """The mean errors of rows that differ in their seed alone, the first one as a bar, too."""
+    errors = [c for c in columns if c.endswith("error") and any(c in row for row in rows)]
+    first = columns.index("status") if "status" in columns else 0
+    names = [column for column in columns[:first] if column != "seed"]
+    if not errors or not names:
+        return []
+    groups: dict[tuple[Any, ...], list[Any]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(name) for name in names), []).append(row)
+    table = [[" ".join(names), *(error.replace("_", " ") for error in errors), ""]]
+    for key, group in groups.items():
+        means = [fmean(float(row.get(error, 1.0)) for row in group) for error in errors]
+        bar = "\N{FULL BLOCK}" * round(BAR * min(1.0, means[0]))
+        table.append([" ".join(map(plain, key)), *map(percent, means), bar])
+    return table
 
 
 def answer(info: Mapping[str, Any], run: RunDirectory) -> dict[str, Any]:

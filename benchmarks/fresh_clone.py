@@ -39,7 +39,7 @@ def main() -> None:
                 "first_seconds": rounds[0],
                 "second_seconds": rounds[1],
                 "megabytes": round(size(clone) / 1e6),
-                "ending": done.stdout.rstrip().rpartition("\n\n")[2].splitlines()[-7:],
+                "ending": "\n\n".join(done.stdout.rstrip().split("\n\n")[-2:]).splitlines(),
             },
         )
 

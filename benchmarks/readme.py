@@ -53,6 +53,14 @@ def speed() -> Iterator[tuple[str, str, str]]:
         )
 
 
+def studies() -> Iterator[tuple[str, str, str]]:
+    """The verdict of each study that was run."""
+    for path in sorted(RESULTS.glob("study-*.json")):
+        found = measured(path.stem)
+        asked = f"Study {found['study']}, {found['data']['name']}, {found['budget']['name']}"
+        yield asked, found["verdict"], path.stem
+
+
 def against(compared: dict[str, Any]) -> str:
     """The ratio of ours and its rate, or "" where it was not measured."""
     row = compared.get("variants", {}).get("ours", {})
@@ -174,6 +182,7 @@ def rows() -> list[tuple[str, str, str]]:
             f"{sum(row['cuts'] for row in power.values())} cuts",
             "power-cut",
         ),
+        *studies(),
         *speed(),
         (
             "`make demo` in a fresh clone, set-up included; a second time",

@@ -48,15 +48,9 @@ def main() -> None:
     keys = ("study", "verdict", "holds", "p_value", "numbers", "limits", "factors", "budget")
     data = {key: info["data"][key] for key in ("name", "images", "classes", "fingerprint")}
     began, ended = (datetime.fromisoformat(info[key]) for key in ("started", "ended"))
-    measured = {key: info[key] for key in keys} | {
-        "data": data,
-        "rows": rows,
-        "seconds": (ended - began).seconds,
-    }
-    record(
-        options.name or f"study-{info['study']}-{info['data']['name']}",
-        {key: info[key] for key in keys} | more,
-    )
+    more = {"data": data, "rows": rows, "seconds": (ended - began).seconds}
+    name = options.name or f"study-{info['study']}-{info['data']['name']}"
+    record(name, {key: info[key] for key in keys} | more)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """What each ingredient of the recipe `fast` is worth: the recipe whole, then without one at a time.
 
     python benchmarks/ablation.py CIFAR10 --network resnet20-cifar --epochs 10 --seeds 0 1
+    python benchmarks/ablation.py CIFAR10 --network resnet18 --size 96 --images 10000 --epochs 6
 
-Every training sees all training images and is judged by its last weights, so that no image of the
-test selects anything. Trainings that results/ablation-<network>.json has are not repeated.
+The second is the recipe for photographs, on small pictures enlarged: what helps may be others on
+real photographs. Every training is judged by its last weights, and no image of the test selects
+anything. Trainings that results/ablation-<network>.json has are not repeated.
 """
 
 import argparse
 import json
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from record import RESULTS, record
 
 from residua import api, datasets
 from residua.datasets.dataset import Dataset
+from residua.inquiry import fewer
 
 FAIR = {"validation": 0.0, "select": "last"}
 SGD = {"optimizer": "sgd", "nesterov": True, "momentum": 0.9}
@@ -35,7 +39,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "batches of 256": ("fast", {"batch": 256}),
     "batches of 1024": ("fast", {"batch": 1024}),
     "quick": ("quick", {}),
+    "binary loss": ("fast", {"loss": "binary"}),
+    "blurred before subsampling": ("fast", {"network": "{}-blur"}),
+    "SGD for Muon, usual rate": ("fast", SGD),
 }
+USUAL = [name for name in VARIANTS if name != "SGD for Muon, usual rate"]
 
 
 def main() -> None:
@@ -44,15 +52,20 @@ def main() -> None:
     parser.add_argument("--network", default="resnet20-cifar")
     parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=USUAL)
+    parser.add_argument("--size", type=int, help="enlarge the pictures to so many pixels")
+    parser.add_argument("--images", type=int, help="training images at most")
     options = parser.parse_args()
-    name, dataset = f"ablation-{options.network}", datasets.load(options.data)
+    whole = datasets.load(options.data)
+    few = fewer(whole.splits["train"], options.images)
+    dataset = replace(whole, splits=whole.splits | {"train": few})
+    name = f"ablation-{options.network}" + (f"-{options.size}" if options.size else "")
     trainings = known(name)
     for seed in options.seeds:
         for variant in options.only:
             asked = {"variant": variant, "seed": seed, "epochs": options.epochs}
             if not any(asked.items() <= training.items() for training in trainings):
-                trainings.append(asked | trained(dataset, options.network, asked))
+                trainings.append(asked | trained(dataset, options.network, asked, options.size))
                 record(name, {"trainings": trainings, "summary": summary(trainings)})
 
 
@@ -62,12 +75,16 @@ def known(name: str) -> list[dict[str, Any]]:
     return json.loads(path.read_text())["measured"]["trainings"] if path.exists() else []
 
 
-def trained(dataset: Dataset, network: str, asked: dict[str, Any]) -> dict[str, Any]:
+def trained(
+    dataset: Dataset, network: str, asked: dict[str, Any], size: int | None
+) -> dict[str, Any]:
     """Train one variant; its accuracy on the test images, and its speed."""
     recipe, changes = VARIANTS[asked["variant"]]
-    settings = FAIR | changes | {"seed": asked["seed"], "epochs": asked["epochs"]}
+    settings: dict[str, Any] = {"network": "{}"} | FAIR | changes
+    settings |= {"network": settings["network"].format(network)}
+    settings |= {key: asked[key] for key in ("seed", "epochs")}
     with tempfile.TemporaryDirectory() as place:
-        run = api.train(dataset, recipe=recipe, runs=Path(place), network=network, **settings)
+        run = api.train(dataset, recipe=recipe, runs=Path(place), size=size, **settings)
         single, mirrored = (run.evaluate(dataset, kind).error for kind in ("single", "mirrored"))
         seconds = [row["seconds"] for row in run.metrics if row["split"] == "train"][-1]
     return {

@@ -40,7 +40,7 @@ LAST = {"validation": "0", "select": "last"}
 FAST = LAST | {"recipe": "fast", "label-smoothing": "0.05"}
 TRAININGS = {
     "resnet20-cifar10": Training("", "resnet20-cifar", FAST | {"epochs": "60"}, PICTURES),
-    "resnet56-cifar10": Training("", "resnet56-cifar", FAST | {"epochs": "40"}, PICTURES),
+    "resnet56-cifar10": Training("", "resnet56-cifar", FAST | {"epochs": "30"}, PICTURES),
     "resnet20-digits": Training(
         "digits", "resnet20-cifar", LAST, "handwritten digits of 8 pixels (scikit-learn's, UCI)"
     ),

@@ -71,6 +71,27 @@ def test_a_container_limits_cores_and_memory(
     assert free_memory() > 150_000_000
 
 
+def test_a_container_of_the_older_kind_limits_them_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CGROUP", tmp_path)
+    monkeypatch.setattr(module, "OWN_GROUP", tmp_path / "cgroup")
+    (tmp_path / "cgroup").write_text(
+        "9:name=systemd:/box\n5:cpu,cpuacct:/box\n4:memory:/box\n0::/\n"
+    )
+    unlimited, free = cores(), free_memory()
+    assert free > 150_000_000
+    for folder in (tmp_path / "cpu", tmp_path / "memory" / "box"):  # as root of its own, and not
+        folder.mkdir(parents=True)
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    for text, expected in (("100000\n", 1), ("-1\n", unlimited)):
+        (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(text)
+        assert cores() == expected
+    (tmp_path / "memory" / "box" / "memory.limit_in_bytes").write_text("600000000\n")
+    (tmp_path / "memory" / "box" / "memory.usage_in_bytes").write_text("450000000\n")
+    assert free_memory() == 150_000_000
+
+
 def test_memory_that_a_step_frees_is_kept_for_the_next() -> None:
     """In a process of its own, for it lasts: no page is asked for twice."""
     code = """

@@ -19,7 +19,7 @@ a view of the network that shares its parameters (`rewrites`). In the order of w
 import ctypes
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,13 @@ Outputs = Callable[[Tensor], list[Tensor]]  # images -> logits of the head and a
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 HELD = 2**30  # bytes
 CGROUP, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # what a container may use
+GROUPS = {
+    "cpu": (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")),
+    "memory": (
+        ("memory.max", "memory.current"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ),
+}  # the files of version 2 and of version 1
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -49,11 +56,9 @@ def own_cores() -> list[int]:
 
 def cores() -> int:
     """How many these are, no more than a container's share of processor time."""
-    try:
-        time, period = map(int, allowance("cpu.max").split())
-    except (OSError, ValueError):  # no container, or "max": no limit
-        return len(own_cores())
-    return max(1, min(len(own_cores()), time // period))
+    have = len(own_cores())
+    time, period = allowance("cpu") or (have, 1)
+    return max(1, min(have, time // period))
 
 
 def hold_memory() -> None:
@@ -81,18 +86,32 @@ def using_threads(count: int) -> Iterator[None]:
 
 def free_memory() -> int:
     """Bytes of main memory that can be taken without swapping, within a container's limit."""
-    try:
-        limit, taken = (int(allowance(name)) for name in ("memory.max", "memory.current"))
-    except (OSError, ValueError):
-        return unused_memory()
-    return min(unused_memory(), max(0, limit - taken))
+    free = unused_memory()
+    limit, taken = allowance("memory") or (free, 0)
+    return min(free, max(0, limit - taken))
 
 
-def allowance(name: str) -> str:
-    """What a file of this process's control group says (cgroup v2)."""
-    lines = OWN_GROUP.read_text().splitlines()
-    group = next((line.removeprefix("0::/") for line in lines if line.startswith("0::")), "")
-    return (CGROUP / group / name).read_text()
+def allowance(controller: str) -> tuple[int, int] | None:
+    """What this process's control group may use: (limit, taken), or (time, period) of the cpu.
+
+    None where there is no group or no limit.
+    """
+    with suppress(OSError, ValueError):  # a limit may be "max"
+        for line in OWN_GROUP.read_text().splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0":  # version 2 has one group for all
+                files = [CGROUP / path.lstrip("/") / name for name in GROUPS[controller][0]]
+            elif controller in controllers.split(","):
+                folder = CGROUP / controller
+                own = folder / path.lstrip("/")
+                # A container sees its own group as the root.
+                files = [(own if own.is_dir() else folder) / name for name in GROUPS[controller][1]]
+            else:
+                continue
+            if all(file.is_file() for file in files):
+                first, second = " ".join(file.read_text() for file in files).split()
+                return (int(first), int(second)) if int(first) >= 0 else None
+    return None
 
 
 def unused_memory() -> int:

@@ -19,6 +19,8 @@ VARIANTS = [
     "resnet20-cifar-join=gate", "resnet20-cifar-shortcut=gated", "resnet20-cifar-norm=group",
     "resnet20-cifar-norm=fixup", "resnet20-cifar-norm=skipinit", "preact20-cifar-branch=basic",
     "wide16-cifar-width=1-dropout=0.3", "resnet50-d", "resnext50", "googlenet-norm=batch",
+    "resnet14-cifar-join=norm_after", "resnet14-cifar-join=relu_before",
+    "resnet14-cifar-join=relu_first",
 ]  # fmt: skip
 NAMES = [
     *(

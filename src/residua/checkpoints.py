@@ -118,8 +118,8 @@ def skeleton(name: str, classes: int, tensors: Mapping[str, Tensor]) -> Network:
     Raises:
         BadData: they differ; the message names the first that does.
     """
-    _, depth, _ = networks.parse(name)
-    if 2 * depth > len(tensors):  # a small file must not make us build a billion layers
+    if 2 * networks.fewest_layers(name) > len(tensors):
+        # a small file must not make us build a billion layers
         raise BadData(f"{len(tensors)} tensors are too few for {name}")
     with torch.device("meta"):
         network = networks.build(name, classes)

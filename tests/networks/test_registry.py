@@ -10,7 +10,7 @@ from residua import networks
 from residua.errors import Refused
 from residua.networks import NETWORKS
 from residua.networks.graph import graph
-from residua.networks.naming import Choice, chosen, split, written
+from residua.networks.naming import Choice, Counts, chosen, split, written
 from residua.networks.network import Head, Network
 
 # Too many layers or weights for a test that computes; these run without data only.
@@ -174,6 +174,49 @@ def test_small_image_depths_are_6n_plus_2(depth: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "same", "layers"),
+    [
+        ("resnet56-cifar-blocks=9.9.9", "resnet56-cifar", 56),
+        ("resnet56-cifar-blocks=3.3.3", "resnet20-cifar", 20),
+        ("plain20-cifar-blocks=5.5.5", "plain32-cifar", 32),
+        ("resnet11-cifar-bottleneck-blocks=3.3.3", "resnet29-cifar-bottleneck", 29),
+        ("preact20-cifar-blocks=18.18.18", "preact164-cifar", 164),
+        ("wide16-cifar-1-blocks=4.4.4", "wide28-cifar-1", 28),
+        ("resnet18-blocks=3.4.6.3", "resnet34", 34),
+        ("plain34-blocks=2.2.2.2", "plain18", 18),
+        ("resnet50-blocks=3.4.23.3", "resnet101", 101),
+        ("resnet18-blocks=depth", "resnet18", 18),
+    ],
+)
+def test_blocks_stand_in_for_those_of_the_depth(name: str, same: str, layers: int) -> None:
+    one, other = on_meta(name), on_meta(same)
+
+    assert str(one) == str(other)
+    assert one.depth == other.depth == layers
+    assert networks.fewest_layers(name) <= layers
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet56-cifar-blocks=9.7.5",
+        "plain20-cifar-blocks=1.2.3",
+        "preact29-cifar-blocks=1.2.3",
+        "wide16-cifar-1-blocks=2.1.3",
+        "resnet50-blocks=1.2.3.1",
+        "preact18-blocks=1.2.3.1",
+        "resnext50-blocks=1.1.1.2",
+    ],
+)
+def test_depth_counts_the_blocks_that_are_there(name: str) -> None:
+    network = on_meta(name)
+    assert layers_along(network) == network.depth + (-2 if "wide" in name else 0)
+    stages = [len(stage) for key, stage in network.features.named_children() if "stage" in key]
+    assert ".".join(map(str, stages)) == networks.parse(name)[2]["blocks"]
+    assert networks.fewest_layers(name) <= network.depth
+
+
+@pytest.mark.parametrize(
     ("name", "same"),
     [
         ("resnet50", "resnet50-v1"),
@@ -235,6 +278,13 @@ def test_the_papers_class_counts_are_the_default() -> None:
         ("wide20-cifar", "the nearest are 16 and 22"),
         ("vgg17", "nearest is 16"),
         ("highway20-cifar", "nearest is 19"),
+        ("resnet56-cifar-blocks=9.7", "blocks=N.N.N"),
+        ("resnet56-cifar-blocks=9.7.5.3", "blocks=N.N.N"),
+        ("resnet56-cifar-blocks=9.0.5", "blocks=N.N.N"),
+        ("resnet56-cifar-blocks=9.1000.5", "blocks=N.N.N"),
+        ("resnet18-blocks=2.2.2", "blocks=N.N.N.N"),
+        ("resnet55-cifar-blocks=9.7.5", "the nearest are 50 and 56"),
+        ("alexnet-blocks=1.1.1", "this network has none"),
         ("", "no network named"),
         ("resnet", "no network named"),
     ],
@@ -257,6 +307,11 @@ def test_names_are_unique_and_of_registered_families() -> None:
     assert {"resnet50", "plain34", "resnet1202-cifar", "preact1001-cifar"} <= set(names)
 
 
+def counts(known: Counts) -> st.SearchStrategy[str]:
+    numbers = st.lists(st.integers(1, 999), min_size=known.stages, max_size=known.stages)
+    return numbers.map(lambda each: ".".join(map(str, each))) | st.just(known.default)
+
+
 @given(st.data())
 def test_a_written_name_reads_back(data: st.DataObject) -> None:
     template = data.draw(st.sampled_from(sorted(NETWORKS)))
@@ -265,6 +320,8 @@ def test_a_written_name_reads_back(data: st.DataObject) -> None:
         option: data.draw(
             st.sampled_from(known.values)
             if isinstance(known, Choice)
+            else counts(known)
+            if isinstance(known, Counts)
             else st.integers(1, 3).map(lambda tenth, most=known.high: str(tenth * most / 10))
         )
         for option, known in family.options.items()

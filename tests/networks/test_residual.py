@@ -68,6 +68,10 @@ def preactivated(x: Tensor, s: dict[str, Tensor]) -> Tensor:
     return conv(y, s, "branch.conv2") + conv(z, s, "shortcut.conv", 2)
 
 
+def inner(x: Tensor, s: dict[str, Tensor]) -> Tensor:
+    return norm(conv(x, s, "branch.conv1", 2), s, "branch.norm1").relu()
+
+
 BRANCHES = {
     "basic": residual.basic,
     "bottleneck-1x1": partial(residual.bottleneck, inner=Inner(width=128)),
@@ -86,6 +90,11 @@ EQUATIONS: dict[tuple[str, str, str], Equation] = {
         bottleneck(x, s, 1, 2) + projected(x, s)
     ).relu(),
     ("preact", "basic", "B"): preactivated,
+    ("norm_after", "basic", "A"): lambda x, s: norm(
+        conv(inner(x, s), s, "branch.conv2") + padded(x, s), s, "after.norm"
+    ).relu(),
+    ("relu_before", "basic", "A"): lambda x, s: basic(x, s).relu() + padded(x, s),
+    ("relu_first", "basic", "A"): lambda x, s: basic(x.relu(), s) + padded(x, s),
 }
 
 
@@ -113,6 +122,12 @@ def test_between_equal_shapes_the_shortcut_is_the_identity(join: str, shortcut: 
     total = x + block.branch(x)
 
     assert torch.equal(block(x), total.relu() if join == "residual" else total)
+
+
+def test_where_only_relus_move_one_follows_the_last_unit() -> None:
+    features = networks.build("resnet8-cifar-join=relu_first", 4).features
+    assert isinstance(features.last, nn.ReLU)
+    assert not hasattr(networks.build("resnet8-cifar-join=relu_before", 4).features, "last")
 
 
 def test_option_c_projects_between_equal_shapes_too() -> None:

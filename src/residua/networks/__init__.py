@@ -8,6 +8,7 @@ A name is a family with its depth, and any number of options:
     resnet50-d-se           ResNet-D with squeeze-and-excitation
     resnet110-cifar         any depth of the form 6n+2
     plain110-cifar          the same network without its shortcuts
+    resnet56-cifar-blocks=9.7.5    with other numbers of blocks in its stages than its depth says
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from residua.errors import Refused, unknown
 from residua.networks import builders
 from residua.networks.builders import Build
-from residua.networks.naming import Number, Options, choice, chosen, split
+from residua.networks.naming import Counts, Number, Options, choice, chosen, counted, split
 
 if TYPE_CHECKING:  # names are checked before the seconds that loading torch takes
     from residua.networks.network import Network
 
-__all__ = ["NETWORKS", "Family", "build", "names", "parse"]
+__all__ = ["NETWORKS", "Family", "build", "fewest_layers", "names", "parse"]
 
 
 class Family(NamedTuple):
@@ -43,33 +44,37 @@ VARIED: Options = {
     "norm": choice("batch", "group", "layer", "none", "fixup", "skipinit"),
     "survival": Number("1", 0.05, 1),
 }
+SMALL: Options = {"blocks": Counts(3)}
+LARGE: Options = {"blocks": Counts(4)}
 PLAIN: Options = {"norm": choice("batch", "group", "layer", "none")}
 INNER: Options = {
     "stride": choice("1x1", "3x3"),
     "width": choice("1x64d", "1x128d", "32x4d", "32x8d", "64x4d"),
     "stem": choice("7x7", "deep"),
 }
-IMAGENET: Options = {"shortcut": choice("B", "A", "C", "D"), **INNER, **VARIED}
+IMAGENET: Options = {"shortcut": choice("B", "A", "C", "D"), **INNER, **VARIED, **LARGE}
 LATER: Options = {**IMAGENET, "stride": choice("3x3", "1x1")}
 BRANCH = choice("basic", "bottleneck")
 CIFAR: Options = {
     "shortcut": choice("A", "B", "C", "D", "scaled", "gated", "dropout"),
     "branch": BRANCH,
-    "join": choice("residual", "mean", "gate"),
+    "join": choice("residual", "mean", "gate", "norm_after", "relu_before", "relu_first"),
     "bias": Number("-6", -20, 20),
     **VARIED,
+    **SMALL,
 }
 PREACT_CIFAR: Options = {
     "shortcut": choice("B", "A", "C", "D"),
     "branch": choice("bottleneck", "basic"),
     **VARIED,
+    **SMALL,
 }
 
 NETWORKS: dict[str, Family] = {
     "plain{depth}": Family(
         builders.imagenet("plain"),
         depths=(18, 34),
-        options={**INNER, **PLAIN},
+        options={**INNER, **PLAIN, **LARGE},
         classes=1000,
         size=224,
         about="stacked convolutions, the residual networks' plain twins (He et al. 2016a)",
@@ -109,7 +114,7 @@ NETWORKS: dict[str, Family] = {
     "plain{depth}-cifar": Family(
         builders.cifar("plain"),
         depths=(20, 32, 44, 56, 110),
-        options={"branch": BRANCH, **PLAIN},
+        options={"branch": BRANCH, **PLAIN, **SMALL},
         classes=10,
         size=32,
         about="plain networks of 6n+2 layers for small images (He et al. 2016a, section 4.2)",
@@ -137,6 +142,7 @@ NETWORKS: dict[str, Family] = {
             "width": choice("10", "1", "2", "4", "8", "12"),
             "dropout": Number("0", 0, 0.9),
             **VARIED,
+            **SMALL,
         },
         classes=10,
         size=32,
@@ -300,3 +306,10 @@ def parse(name: str) -> tuple[Family, int, dict[str, str]]:
     family = NETWORKS[parts.template]
     depth = family.depths[0] if parts.depth is None else parts.depth
     return family, depth, chosen(name, parts.rest, family.options, names())
+
+
+def fewest_layers(name: str) -> int:
+    """Weighted layers that a network has at least, without building it."""
+    _, depth, options = parse(name)
+    blocks = counted(options)
+    return depth if blocks is None else 2 * sum(blocks)

@@ -51,7 +51,27 @@ class Number:
         return f"{self.low:g}..{self.high:g}"
 
 
-Options = Mapping[str, Choice | Number]
+@dataclass(frozen=True)
+class Counts:
+    """An option that takes a number of blocks for each of so many stages: blocks=9.7.5."""
+
+    stages: int
+    default: str = "depth"  # as many as the depth says
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        return (self.default,)
+
+    def __contains__(self, value: object) -> bool:
+        numbers = rf"{COUNT}(\.{COUNT}){{{self.stages - 1}}}"
+        return value == self.default or re.fullmatch(numbers, str(value)) is not None
+
+    def __str__(self) -> str:
+        return ".".join(["N"] * self.stages)
+
+
+COUNT = r"[1-9]\d{0,2}"  # blocks of a stage: a short name must not ask for a billion
+Options = Mapping[str, Choice | Number | Counts]
 
 
 def choice(*values: str) -> Choice:
@@ -133,6 +153,12 @@ def meaning(part: str, options: Options) -> Mapping[str, str]:
         if value.lower() == part.lower() and isinstance(known, Choice)
     }
     return found if len(found) == 1 else {}
+
+
+def counted(options: Mapping[str, str]) -> tuple[int, ...] | None:
+    """The blocks in each stage that a name asks for; None where its depth says how many."""
+    value = options.get("blocks", "depth")
+    return None if value == "depth" else tuple(map(int, value.split(".")))
 
 
 def no_such_depth(name: str, what: str, depth: int, known: Collection[int]) -> Refused:

@@ -13,7 +13,7 @@ import torch
 from residua.errors import Refused
 from residua.networks import NETWORKS, build, parse
 from residua.networks.elsewhere import STYLES, Names
-from residua.networks.naming import Choice, written
+from residua.networks.naming import Choice, Counts, written
 from residua.networks.renaming import ours_of, places
 from residua.networks.resnet import IMAGENET_BLOCKS
 
@@ -98,10 +98,12 @@ def large(ours: Shapes, sizes: tuple[int, ...], wanted: str) -> list[str]:
     """Networks for photographs."""
     inner = ours.get("features.stage1.0.branch.conv2.weight", ())
     deep = "features.stage1.0.branch.conv3.weight" in ours
-    depths = [d for d, blocks in IMAGENET_BLOCKS.items() if blocks == sizes and deep == (d >= 50)]
-    if not depths or len(inner) != 4:
+    if len(sizes) != 4 or len(inner) != 4:
         return []
+    depth = nearest(sizes, deep)
     options = {"shortcut": shortcut(ours), "stride": "3x3", **variants(ours)}
+    if IMAGENET_BLOCKS[depth] != sizes:
+        options["blocks"] = ".".join(map(str, sizes))
     options["stem"] = "7x7" if "features.stem.conv.weight" in ours else "deep"
     kind = "resnet"
     if deep:
@@ -113,15 +115,28 @@ def large(ours: Shapes, sizes: tuple[int, ...], wanted: str) -> list[str]:
         kind = "preact"
     elif shortcut(ours) == "A" and wanted.startswith("plain"):
         kind = "plain"
-    return [spelled(kind + "{depth}", depths[0], options)]
+    return [spelled(kind + "{depth}", depth, options)]
+
+
+def nearest(sizes: tuple[int, ...], deep: bool) -> int:
+    """The depth with such numbers of blocks; else the least that has as many, or the deepest."""
+    depths = [depth for depth in IMAGENET_BLOCKS if deep == (depth >= 50)]
+    enough = [
+        depth
+        for depth in depths
+        if all(have >= n for have, n in zip(IMAGENET_BLOCKS[depth], sizes, strict=True))
+    ]
+    return (enough or depths[-1:])[0]
 
 
 def small(ours: Shapes, sizes: tuple[int, ...], wanted: str) -> list[str]:
     """Networks for small images."""
     branch = "bottleneck" if "features.stage1.0.branch.conv3.weight" in ours else "basic"
-    depth = (3 if branch == "bottleneck" else 2) * sum(sizes) + 2
+    depth = (9 if branch == "bottleneck" else 6) * max(sizes) + 2
     kind = "plain" if shortcut(ours) == "A" and wanted.startswith("plain") else "resnet"
     options = {"shortcut": shortcut(ours), "branch": branch, **variants(ours)}
+    if len(set(sizes)) > 1:
+        options["blocks"] = ".".join(map(str, sizes))
     return [spelled(kind + "{depth}-cifar", depth, options)]
 
 
@@ -154,7 +169,7 @@ def spelled(template: str, depth: int, options: Mapping[str, str]) -> str:
     values = {
         key: options.get(key, known[key].default)
         for key, choice in known.items()
-        if isinstance(choice, Choice)
+        if isinstance(choice, Choice | Counts)
     }
     return written(template.format(depth=depth), values, known)
 

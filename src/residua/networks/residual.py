@@ -139,6 +139,25 @@ def gated(branch: nn.Sequential, shortcut: nn.Module) -> nn.Module:
     return Gated(branch, shortcut, pixel_gate(channels), nn.ReLU())
 
 
+def norm_after(branch: nn.Sequential, shortcut: nn.Module) -> nn.Module:
+    """y = relu(norm(F(x) + h(x))): the last norm follows the addition (2016b, figure 4b)."""
+    *_, (name, norm) = branch.named_children()
+    delattr(branch, name)
+    return Residual(branch, shortcut, named(norm=norm, relu=nn.ReLU()), nn.Identity())
+
+
+def relu_before(branch: nn.Sequential, shortcut: nn.Module) -> nn.Module:
+    """y = relu(F(x)) + h(x): the last ReLU precedes the addition (2016b, figure 4c)."""
+    branch.add_module("relu", nn.ReLU())
+    return Residual(branch, shortcut, nn.Identity(), nn.Identity())
+
+
+def relu_first(branch: nn.Sequential, shortcut: nn.Module) -> nn.Module:
+    """y = F(relu(x)) + h(x): ReLUs, but not norms, precede convolutions (2016b, figure 4d)."""
+    branch = named(relu=nn.ReLU(), **dict(branch.named_children()))
+    return Residual(branch, shortcut, nn.Identity(), nn.Identity())
+
+
 def preactivation(branch: nn.Sequential, shortcut: nn.Module) -> nn.Module:
     """y = F(x) + h(x), every norm and ReLU in front of its convolution (2016b, figure 4e).
 
@@ -178,6 +197,9 @@ JOINS: dict[str, Join] = {
     "preact": preactivation,
     "mean": mean,
     "gate": gated,
+    "norm_after": norm_after,
+    "relu_before": relu_before,
+    "relu_first": relu_first,
 }
 
 
@@ -213,7 +235,7 @@ def assemble(
 
     Pre-activation leaves the stem's last convolution bare and the last sum without a ReLU: the
     first unit then activates before it splits, and one more activation follows the last (2016b,
-    section 4.1).
+    section 4.1), as it does where only the ReLUs move.
     """
     last_convolution = [layer for layer in stem if isinstance(layer, nn.Conv2d)][-1]
     rest = dict(stages(last_convolution.out_channels, sizes, design))
@@ -230,6 +252,8 @@ def assemble(
             activate_before(first)
         last = named(norm=nn.BatchNorm2d(sizes[-1][0]), relu=nn.ReLU())
         features.add_module("last", last)
+    elif design.join is relu_first:
+        features.add_module("last", nn.ReLU())
     return features
 
 

@@ -3,6 +3,10 @@
 for photographs     He et al. 2016a, table 1; Xie et al. 2017, table 1
 for small images    He et al. 2016a, section 4.2; He et al. 2016b, section 3
 wide                Zagoruyko & Komodakis 2016, table 1             arXiv:1605.07146
+
+The option `blocks` gives other numbers of blocks in the stages than the tables have, such as those
+of a pruned network. The depth in the name then says only which table it departs from, and so, for
+photographs, the kind of block; the network's `depth` counts the layers that are there.
 """
 
 from collections.abc import Mapping
@@ -11,7 +15,7 @@ from functools import partial
 from torch import nn
 
 from residua.errors import Refused
-from residua.networks.naming import no_such_depth
+from residua.networks.naming import counted, no_such_depth
 from residua.networks.network import Head, Network, Size, named
 from residua.networks.residual import (
     JOINS,
@@ -54,11 +58,13 @@ def imagenet(join: str, name: str, size: Size, options: Mapping[str, str]) -> Ne
         raise no_such_depth(name, what, depth, IMAGENET_BLOCKS)
     branch = imagenet_branch(name, depth, options)
     widths = [(64 if depth < 50 else 256) * 2**stage for stage in range(4)]
-    sizes = list(zip(widths, IMAGENET_BLOCKS[depth], strict=True))
+    counts = counted(options) or IMAGENET_BLOCKS[depth]
+    sizes = list(zip(widths, counts, strict=True))
     shortcut = SHORTCUTS[options.get("shortcut", "B")]
     stem = STEMS[options["stem"]](channels)
     features = assemble(stem, sizes, Design(JOINS[join], branch, shortcut))
     vary(features, options)
+    size = size._replace(depth=(3 if depth >= 50 else 2) * sum(counts) + 2)
     return Network(name, features, Head(widths[-1], classes), size)
 
 
@@ -117,12 +123,14 @@ def cifar(join: str, name: str, size: Size, options: Mapping[str, str]) -> Netwo
     """
     small = options["branch"] == "basic"
     count = blocks_in_stage(name, size.depth, 6 if small else 9, 2)
+    counts = counted(options) or (count,) * 3
     widths = [(16 if small else 64) * 2**stage for stage in range(3)]
     shortcut = SHORTCUTS[options.get("shortcut", "A")]
     design = Design(JOINS[options.get("join", join)], basic if small else bottleneck, shortcut)
-    sizes = [(width, count) for width in widths]
+    sizes = list(zip(widths, counts, strict=True))
     features = assemble(cifar_stem(size.channels), sizes, design)
     vary(features, options)
+    size = size._replace(depth=(2 if small else 3) * sum(counts) + 2)
     return Network(name, features, Head(widths[-1], size.classes), size)
 
 
@@ -142,10 +150,12 @@ def wide(name: str, size: Size, options: Mapping[str, str]) -> Network:
     """
     count = blocks_in_stage(name, size.depth, 6, 4)
     widths = [16 * 2**stage * int(options["width"]) for stage in range(3)]
+    counts = counted(options) or (count,) * 3
     design = Design(JOINS["preact"], basic, SHORTCUTS["B"])
-    sizes = [(width, count) for width in widths]
+    sizes = list(zip(widths, counts, strict=True))
     features = assemble(cifar_stem(size.channels), sizes, design)
     vary(features, options)
+    size = size._replace(depth=2 * sum(counts) + 4)
     return Network(name, features, Head(widths[-1], size.classes), size)
 
 

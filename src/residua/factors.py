@@ -19,6 +19,8 @@ class Factors:
     networks: tuple[str, ...] | None = setting(None, "networks by their names")
     depths: tuple[int, ...] | None = setting(None, "weighted layers, such as 20,56")
     widths: tuple[float, ...] | None = setting(None, "channels, in multiples of the usual ones")
+    biases: tuple[float, ...] | None = setting(None, "where the gates of highway networks start")
+    shares: tuple[float, ...] | None = setting(None, "of the training images, such as 0.1,1")
     seeds: int | None = setting(None, "how many draws of weights and order, from seed 0 on")
     epochs: float | None = setting(None, "passes over the training images")
     images: int | None = setting(None, "training images at most")
@@ -29,6 +31,8 @@ class Factors:
     removed: tuple[int, ...] | None = setting(None, "how many blocks to remove at random, or swap")
     lengths: tuple[int, ...] | None = setting(None, "of paths, in branches")
     tested: int | None = setting(None, "test images at most")
+    points: int | None = setting(None, "across a plane, an odd number")
+    sample: int | None = setting(None, "training images over which a loss is averaged")
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -47,11 +51,15 @@ ANY = (-math.inf, math.inf)
 RANGES: dict[str, tuple[float, float]] = {
     "depths": (1, 100_000),
     "widths": (0.01, 100),
+    "biases": (-20, 20),
+    "shares": (1e-6, 1),
     "seeds": (1, 1000),
     "epochs": (1e-6, 1e6),
     "images": (1, 1e9),
     "batch": (1, 1e6),
     "learning_rate": (0, 1e6),
     "size": (1, 4096),
+    "points": (5, 1001),
+    "sample": (1, 1e9),
 }
 FACTORS = {each.name: each for each in fields(Factors)}

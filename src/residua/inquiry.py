@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from residua import checkpoints, datasets, plots, report, settings, studies
 from residua.automatic import SMALL, automatic
 from residua.checkpoints import Weights
-from residua.datasets.dataset import Dataset, Split
+from residua.datasets.dataset import Dataset
 from residua.datasets.memory import in_memory
 from residua.environment import environment
 from residua.errors import Refused
@@ -28,9 +28,9 @@ from residua.execution import cores, execution
 from residua.factors import FACTORS, Factors
 from residua.images import Preprocessing
 from residua.prepare import facts, measured, refuse_unreadable, resized
+from residua.question import Budget, Study, Subject, Verdict
 from residua.recipes import Recipe
 from residua.runs import DONE, STUDY, RunDirectory
-from residua.study import Budget, Study, Subject, Verdict
 from residua.sweeps import Measured, Row, sweep
 from residua.workflow import differences, now, status_after
 
@@ -97,7 +97,8 @@ def prepare(
     subject = subject_of(source, values, weights, device)
     if subject.execution.device.type != "cpu":
         budget = replace(budget, workers=1)
-    return Inquiry(name, study, subject, study.scale(subject, values, budget), budget)
+    factors = study.scale(limited(subject, values), values, budget)
+    return Inquiry(name, study, limited(subject, factors), factors, budget)
 
 
 def budget_of(text: str, workers: int | None) -> Budget:
@@ -152,18 +153,15 @@ def subject_of(
     look = Preprocessing(size, recipe.fit or "crop", resized(size))
     look = look if weights is None else weights.preprocessing
     splits = {role: in_memory(dataset.splits[role], look, cores()) for role in ("train", "test")}
-    splits["train"] = fewer(splits["train"], given.images)
-    if weights is None:
-        look = measured(look, splits["train"], recipe)
     train, test = splits["train"], splits["test"]
+    if weights is None:  # of all images, so that how many are studied changes no preprocessing
+        look = measured(look, train, recipe)
     return Subject(dataset, train, test, look, recipe, run_on, weights, tuple(notes))
 
 
-def fewer(split: Split, most: int | None) -> Split:
-    """At most so many images of a split, taken evenly from all over it."""
-    if most is None or most >= len(split):
-        return split
-    return split.select([index * len(split) // most for index in range(most)])
+def limited(subject: Subject, factors: Factors) -> Subject:
+    """The subject with so many training images as the factors allow."""
+    return replace(subject, train=subject.train.evenly(factors.images))
 
 
 def begin(inquiry: Inquiry, parent: Path, command: Sequence[str]) -> RunDirectory:
@@ -203,7 +201,7 @@ def reopen(path: Path) -> tuple[RunDirectory, Inquiry]:
     run = RunDirectory.open(path, STUDY)
     info = run.info()
     study, budget = studies.find(info["study"]), Budget(**info["budget"])
-    given = taken(info["study"], study, {k: v for k, v in info["factors"].items() if v})
+    given = taken(info["study"], study, {k: v for k, v in info["factors"].items() if v is not None})
     data = info["data"]
     dataset = datasets.load(data["source"], data["seed"])
     if dataset.fingerprint != data["fingerprint"]:
@@ -213,7 +211,7 @@ def reopen(path: Path) -> tuple[RunDirectory, Inquiry]:
             fix="restore it, or begin anew: rows of different data cannot be compared",
         )
     weights = checkpoints.read_weights(run.weights) if run.weights.exists() else None
-    subject = subject_of(dataset, given, weights, info["device"])
+    subject = limited(subject_of(dataset, given, weights, info["device"]), given)
     return run, Inquiry(info["study"], study, subject, given, budget)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import permutation_test, ttest_1samp
 
 FEWEST = 5  # seeds
+ROUNDING = 1e-12  # part of a value: differences of equal errors are not quite equal
 MOST = 99_999  # ways to choose signs that are tried, where there are more
 
 
@@ -30,7 +31,7 @@ def mean(values: Sequence[float]) -> Mean:
     known = np.asarray(values, np.float64)
     if len(known) < 2:
         return Mean(float(known.mean()), -np.inf, np.inf)
-    if np.ptp(known) == 0:
+    if np.ptp(known) <= ROUNDING * np.abs(known).max():
         return Mean(float(known[0]), float(known[0]), float(known[0]))
     low, high = ttest_1samp(known, 0.0).confidence_interval(0.95)
     return Mean(float(known.mean()), float(low), float(high))

@@ -17,10 +17,10 @@ from residua.events import Epoch
 from residua.factors import Factors
 from residua.feeding import Task, step_seconds
 from residua.networks.network import Network
+from residua.question import Budget, Subject
 from residua.recipes import Recipe
 from residua.runs import RunDirectory
 from residua.seeds import FEWEST
-from residua.study import Budget, Subject
 from residua.training import measure, train
 
 WATCHED = 2_000  # images of a split whose error is followed on the way
@@ -85,6 +85,7 @@ def finished(folder: Path) -> Network:
 
 def error_on(subject: Subject, network: Network, split: Split) -> tuple[int, int]:
     """How many images of a split a network gets wrong, and of how many."""
+    network.to(subject.execution.device)  # one that was read again is on the processor
     _, wrong = measure(network, split, subject.look, subject.execution)
     return wrong, len(split)
 
@@ -106,7 +107,7 @@ def outcome(subject: Subject, network: Network, recipe: Recipe, folder: Path) ->
         the same images, 2,000 at most of each split.
     """
     run = RunDirectory(folder)
-    some = [watched(subject.train), watched(subject.test)]
+    some = [subject.train.evenly(WATCHED), subject.test.evenly(WATCHED)]
     for mark in trained(subject, network, recipe, folder):
         if mark.epoch % max(1, mark.epochs // POINTS) and mark.epoch < mark.epochs:
             continue
@@ -124,12 +125,6 @@ def outcome(subject: Subject, network: Network, recipe: Recipe, folder: Path) ->
 def step_of(run: RunDirectory) -> int:
     """The step of the newest row of a run's metrics."""
     return int(run.metrics()[-1]["step"])
-
-
-def watched(split: Split) -> Split:
-    """At most 2,000 images from all over a split."""
-    stride = -(-len(split) // WATCHED)
-    return split if stride == 1 else split.select(range(0, len(split), stride))
 
 
 def image_seconds(subject: Subject, name: str, factors: Factors) -> float:

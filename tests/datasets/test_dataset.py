@@ -36,6 +36,17 @@ def file_split(names: list[str], labels: list[int]) -> Split:
     return Split(tuple(Path(name) for name in names), torch.tensor(labels), tuple(names))
 
 
+@given(have=st.integers(1, 40), most=st.integers(1, 50))
+def test_images_are_taken_from_all_over(have: int, most: int) -> None:
+    whole = random_split(have, 2)
+    part = whole.evenly(most)
+    places = [int(part.name(index)) for index in range(len(part))]
+    assert len(part) == min(have, most)
+    assert places == sorted(set(places))
+    gaps = [after - before for before, after in zip([0, *places], [*places, have], strict=True)]
+    assert max(gaps) <= -(-have // len(part))
+
+
 def test_select_keeps_names_and_order() -> None:
     split = random_split(6, 2)
     part = split.select([4, 1]).select(torch.tensor([1]))

@@ -26,6 +26,11 @@ VALUES = {
     "networks": "NAME,NAME",
     "depths": "20,56",
     "widths": "0.5,1",
+    "blocks": "stage1.1,stage2.0",
+    "removed": "1,4,8",
+    "lengths": "0,5,9",
+    "biases": "0,-6",
+    "shares": "0.1,1",
 }  # what stands for the value where its type does not say it
 GROUPS = ("everyday", "run", "hardware", "data", "augmentation", "optimization", "schedule")
 

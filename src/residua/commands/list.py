@@ -20,7 +20,7 @@ def list_(
     """List what there is, one line each.
 
     Args:
-        what: networks, datasets, recipes, protocols, engines, weights or studies
+        what: networks, datasets, recipes, protocols, engines, weights, studies or claims
     """
     if what not in LISTS:
         raise unknown("list", what, LISTS)
@@ -115,6 +115,12 @@ def studies() -> list[Row]:
     return [{"name": name, "about": about} for name, about in STUDIES.items()]
 
 
+def claims() -> list[Row]:
+    from residua.claims import CLAIMS
+
+    return [{"name": name, "about": claim.words} for name, claim in CLAIMS.items()]
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "networks": networks,
     "datasets": datasets,
@@ -123,6 +129,7 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "engines": engines,
     "weights": weights,
     "studies": studies,
+    "claims": claims,
 }
 HINTS = {
     "networks": "write resnet50, resnet34-shortcut=A or resnet34-a, resnet50-d-se; "
@@ -132,6 +139,7 @@ HINTS = {
     "recipes": "next: residua train DATA --recipe NAME",
     "protocols": "next: residua evaluate RUN --protocol NAME",
     "engines": "next: residua predict RUN IMAGES --engine NAME",
+    "claims": "next: residua claims, or residua claims C4 C5 --budget 1h",
     "studies": "next: residua study NAME DATA --budget 5m",
     "weights": "they come with Residua; next: residua predict resnet20-cifar10 IMAGES, or "
     "residua train DATA --init NAME",

@@ -19,7 +19,7 @@ from residua.words import count, duration, percent, plain
 
 if TYPE_CHECKING:
     from residua.inquiry import Concluded, Inquiry
-    from residua.study import Study
+    from residua.question import Study
     from residua.sweeps import Measured, Row
 
     Given = Any
@@ -203,7 +203,8 @@ def over_seeds(rows: "Sequence[Row]", columns: Sequence[str]) -> list[list[str]]
         return []
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for row in rows:
-        groups.setdefault(tuple(row.get(name) for name in names), []).append(row)
+        if row.get("status") != DONE or any(error in row for error in errors):  # else no training
+            groups.setdefault(tuple(row.get(name) for name in names), []).append(row)
     table = [[" ".join(names), *(error.replace("_", " ") for error in errors), ""]]
     for key, group in groups.items():
         means = [fmean(float(row.get(error, 1.0)) for row in group) for error in errors]

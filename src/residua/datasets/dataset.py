@@ -75,6 +75,12 @@ class Split:
         kept = None if (of := self.kept) is None else lambda index: of(rows[index])
         return Split(tuple(self.images[row] for row in rows), self.labels[order], names, kept)
 
+    def evenly(self, most: int | None) -> "Split":
+        """At most so many of the images, from all over the split; all of them where it is None."""
+        if most is None or most >= len(self):
+            return self
+        return self.select([index * len(self) // most for index in range(most)])
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

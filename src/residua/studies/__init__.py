@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 from residua.errors import unknown
 
 if TYPE_CHECKING:
-    from residua.study import Study
+    from residua.question import Study
 
 STUDIES: dict[str, str] = {
+    "construction": "does SGD keep the solution that a deeper network has by construction?",
+    "data-size": "do highway networks need more images than residual ones?",
     "degradation": "do deeper plain networks fit even the training images worse? residual ones?",
+    "gradient-flow": "do gradients vanish or explode toward the input, with and without shortcuts?",
+    "gates": "must the gates of a deep highway network begin nearly closed?",
+    "lesion": "what does a trained network lose when blocks are dropped, or out of order?",
+    "landscape": "how rough is the loss around trained weights, with and without shortcuts?",
+    "responses": "are the responses of residual networks small, and smaller with depth?",
+    "shortcuts": "is the identity the best shortcut, and which order of activations suits it?",
+    "width-depth": "at the same cost, is a deeper network better than a wider one?",
 }
 
 

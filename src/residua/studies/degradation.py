@@ -15,9 +15,9 @@ from typing import Any
 from residua import plots
 from residua.errors import unknown
 from residua.factors import Factors
+from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.runs import DONE
 from residua.seeds import FEWEST, Mean, greater, mean
-from residua.study import Budget, Picture, Study, Subject, Verdict
 from residua.sweeps import Cell, Row
 from residua.trials import affordable, built, image_seconds, outcome, recipe_of
 from residua.words import percent

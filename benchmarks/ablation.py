@@ -20,7 +20,6 @@ from record import RESULTS, record
 
 from residua import api, datasets
 from residua.datasets.dataset import Dataset
-from residua.inquiry import fewer
 
 FAIR = {"validation": 0.0, "select": "last"}
 SGD = {"optimizer": "sgd", "nesterov": True, "momentum": 0.9}
@@ -57,7 +56,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="training images at most")
     options = parser.parse_args()
     whole = datasets.load(options.data)
-    few = fewer(whole.splits["train"], options.images)
+    few = whole.splits["train"].evenly(options.images)
     dataset = replace(whole, splits=whole.splits | {"train": few})
     name = f"ablation-{options.network}" + (f"-{options.size}" if options.size else "")
     trainings = known(name)

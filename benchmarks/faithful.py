@@ -20,7 +20,6 @@ from record import record
 
 from residua import api, datasets, execution
 from residua.datasets.dataset import Dataset
-from residua.inquiry import fewer
 from residua.seeds import greater, mean
 from residua.sweeps import Cell, sweep
 
@@ -46,7 +45,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     whole = datasets.load(options.data)
-    few = fewer(whole.splits["train"], options.images)
+    few = whole.splits["train"].evenly(options.images)
     dataset = replace(whole, splits=whole.splits | {"train": few})
     found: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as place:

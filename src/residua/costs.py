@@ -56,24 +56,26 @@ def row(run: RunDirectory, asked: Predictor, speed: float, protocol: str) -> dic
     }
 
 
-@torch.inference_mode()
 def images_per_second(asked: Sequence[Predictor]) -> list[float]:
     """How many images each network classifies in a second, the median of several turns."""
+    return [1 / median(each) for each in turns(asked, ROUNDS)]
+
+
+@torch.inference_mode()
+def turns(asked: Sequence[Predictor], rounds: int) -> list[list[float]]:
+    """Seconds that each network takes for an image, in so many turns with the others."""
     batches = []
     for each in asked:
         side = each.preprocessing.size
         count = max(1, VALUES // side**2)
         batches.append(torch.zeros(count, 3, side, side, device=each.execution.device))
     times: list[list[float]] = [[] for _ in asked]
-    for _ in range(ROUNDS + 1):
+    for _ in range(rounds + 1):
         for each, batch, spent in zip(asked, batches, times, strict=True):
             began = time.monotonic()
             each(batch).cpu()
-            spent.append(time.monotonic() - began)
-    return [
-        len(batch) / median(spent[1:])  # the first turn warms up
-        for batch, spent in zip(batches, times, strict=True)
-    ]
+            spent.append((time.monotonic() - began) / len(batch))
+    return [spent[1:] for spent in times]  # the first turn warms up
 
 
 def by_network(rows: Sequence[dict[str, Any]]) -> dict[str, OverSeeds]:

@@ -16,7 +16,7 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
-    "demo": Verb("demo:demo", "", "the whole job on the bundled digits, in two minutes"),
+    "demo": Verb("demo:demo", "", "the whole job on the bundled digits, in three minutes"),
     "check": Verb("check:check", "DATA", "everything that is wrong with a data set, in one list"),
     "train": Verb("train:train", "DATA", "train a classifier on labeled images"),
     "resume": Verb("resume:resume", "RUN", "go on with a training exactly where it stopped"),
@@ -33,6 +33,18 @@ VERBS: dict[str, Verb] = {
     ),
     "study": Verb(
         "study:study", "NAME [RUN|WEIGHTS] [DATA]", "answer a question about depth and shortcuts"
+    ),
+    "claims": Verb(
+        "claims:claims", "[CLAIM...]", "what is said of deep networks: confirmed, refuted, not run"
+    ),
+    "audit": Verb(
+        "audit:audit", "RUN|CONFIG", "where a training departs from a paper's, and what that does"
+    ),
+    "prune": Verb(
+        "prune:prune", "RUN|WEIGHTS [DATA]", "remove the blocks that matter least, and train on"
+    ),
+    "deepen": Verb(
+        "deepen:deepen", "RUN|WEIGHTS", "a deeper network that computes the same, to train on"
     ),
     "report": Verb("report:report", "RUN", "write a run's page and card again"),
     "verify": Verb("verify:verify", "RUN", "compare what a run saved with its digests"),

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from residua import networks
 from residua.batches import Batch
 from residua.errors import Refused
-from residua.probes import landscapes, networks
+from residua.probes import landscapes
 from residua.probes.landscapes import directions, path, sharpness, surface, weights
 
 

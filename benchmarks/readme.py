@@ -43,6 +43,18 @@ def speed() -> Iterator[tuple[str, str, str]]:
             "memory",
         )
     yield from deep(measured("memory").get("deep", {}).get("variants", {}))
+    yield from grown(measured("growth").get("rows", []))
+    yield from asked(measured("inference"))
+    yield from loaded(measured("loading"))
+    if fair := measured("faithful"):
+        ways = "; ".join(percent(fair[way]["mean"]) for way in ("fast", "plain"))
+        worse = fair["fast_minus_plain"]
+        yield (
+            f"ResNet-20 after {fair['epochs']:g} passes over {fair['images']:,} images, trained "
+            "fast; plainly: test error",
+            f"{ways}; difference {spread(worse)} points, {len(fair['rows']['fast'])} seeds",
+            "faithful",
+        )
     for path in sorted(RESULTS.glob("time-*.json")):
         yield to_accuracy(path.stem, measured(path.stem))
     if shipped := measured("pretrained"):
@@ -59,6 +71,67 @@ def studies() -> Iterator[tuple[str, str, str]]:
         found = measured(path.stem)
         asked = f"Study {found['study']}, {found['data']['name']}, {found['budget']['name']}"
         yield asked, found["verdict"], path.stem
+
+
+def spread(mean: dict[str, float]) -> str:
+    """A mean in points of a hundred with its 95 % interval."""
+    middle, low, high = (100 * mean[key] for key in ("mean", "low", "high"))
+    return f"{middle:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def grown(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """Images a second and memory of ours beside those of the usual loop, over depth."""
+    told = [
+        f"{row['network'].removesuffix('-cifar')} {row['ours']['images_per_second']:,.0f} "
+        f"({row['ours']['images_per_second'] / row['plain']['images_per_second']:.1f} times)"
+        for row in rows
+        if row["axis"] == "depth" and "plain" in row
+    ]
+    if told:
+        yield "Training over depth, images/s (against the plain loop)", "; ".join(told), "growth"
+
+
+def asked(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """ResNet-50 at 224, and whether engines change answers."""
+    if not found:
+        return
+    rows, answers = found["resnet50"], found["answers"]
+    told = [
+        f"{way}: {rows[way]['times_the_reference']:.1f}"
+        for way in ("folded bf16", "compiled bf16", "openvino bf16", "openvino int8", "auto")
+        if way in rows
+    ]
+    yield "ResNet-50 at 224, images/s against the network as written", "; ".join(told), "inference"
+    changed = [f"{way}: {row['others']}" for way, row in answers.items() if row["others"]]
+    same = [way for way, row in answers.items() if not row["others"]]
+    yield (
+        "ResNet-20, answers of 10,000 that an engine changes",
+        f"{'; '.join(changed)}; none: {', '.join(same)}",
+        "inference",
+    )
+
+
+def loaded(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What one core prepares for a network in a second."""
+    told = [
+        f"{name} {found[name]['images_per_second']:,}"
+        for name in ("memory: batches of 512", "files: simplejpeg", "cache: batches of 32")
+        if name in found
+    ]
+    if told:
+        yield "Images a second that one core prepares", "; ".join(told), "loading"
+
+
+def pruning() -> Iterator[tuple[str, str, str]]:
+    """What a network without some of its blocks loses and gains."""
+    for row in measured("prune").get("rows", []):
+        before, after, speed = row["before"], row["after"], row["speedup"]
+        yield (
+            f"ResNet-56 without {row['blocks']} of its blocks, CIFAR-10 test error; speed",
+            f"{percent(before['error'])} to {percent(after['error'])}; {speed['ratio']:.2f} times "
+            f"({speed['interval'][0]:.2f} to {speed['interval'][1]:.2f})",
+            "prune",
+        )
 
 
 def against(compared: dict[str, Any]) -> str:
@@ -183,6 +256,7 @@ def rows() -> list[tuple[str, str, str]]:
             "power-cut",
         ),
         *studies(),
+        *pruning(),
         *speed(),
         (
             "`make demo` in a fresh clone, set-up included; a second time",

@@ -6,7 +6,7 @@ changes, on views that vary, normalized by their own batch.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,6 +133,32 @@ def image_seconds(subject: Subject, name: str, factors: Factors) -> float:
     task = task_of(subject, built(subject, recipe))
     batch = min(recipe.batch or 1, len(subject.train))
     return SLOWER * step_seconds(task, recipe, subject.execution, probe=4, patience=2.0) / batch
+
+
+def fullest(
+    subject: Subject,
+    budget: Budget,
+    choices: Sequence[Factors],
+    names: Callable[[Factors], Sequence[str]],
+) -> Factors:
+    """The first of several choices that a budget can afford, or else the last, filled in.
+
+    Args:
+        subject: gives the images.
+        budget: how much work there may be.
+        choices: the best one first.
+        names: of the networks that a choice trains, as often as it trains them.
+    """
+    costs: dict[str, float] = {}
+    for choice in choices:
+        for name in names(choice):
+            if name not in costs:
+                costs[name] = image_seconds(subject, name, choice)
+        each = sum(costs[name] for name in names(choice))
+        filled, enough = affordable(subject, choice, budget, each)
+        if enough:
+            break
+    return filled
 
 
 def affordable(

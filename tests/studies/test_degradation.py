@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residua.factors import Factors
-from residua.studies.degradation import STUDY, conclude, names
+from residua.families import names
+from residua.studies.degradation import STUDY, conclude
 from residua.sweeps import Row
 
 FACTORS = Factors(families=("plain", "residual"), depths=(20, 56), seeds=5, epochs=30.0)

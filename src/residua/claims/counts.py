@@ -7,7 +7,7 @@ from torch import nn
 
 from residua import networks
 from residua.claims import CONFIRMED, NOT_RUN, REFUTED, Finding
-from residua.claims.evidence import Evidence, both, error, paired, points
+from residua.claims.evidence import Evidence, both, paired
 from residua.errors import Refused
 from residua.networks.deepened import deepened, difference
 from residua.networks.graph import Graph, graph
@@ -15,6 +15,7 @@ from residua.networks.network import Network
 from residua.networks.residual import Gated, Residual, basic
 from residua.networks.shortcuts import pixel_gate
 from residua.seeds import mean
+from residua.verdicts import error, points
 from residua.words import count, listed
 
 SMALL, LARGE = (3, 32, 32), (3, 224, 224)

@@ -7,19 +7,11 @@ lists. Differences are taken seed by seed.
 from collections.abc import Mapping, Sequence
 
 from residua.claims import CONFIRMED, NOT_RUN, REFUTED, Finding
-from residua.claims.evidence import (
-    Evidence,
-    Found,
-    average,
-    both,
-    decided,
-    error,
-    paired,
-    points,
-)
+from residua.claims.evidence import Evidence, Found, average, both, decided, paired
 from residua.seeds import mean
 from residua.studies import construction, data_size
 from residua.sweeps import Row
+from residua.verdicts import error, points
 from residua.words import percent
 
 SHALLOW, DEEP = 20, 44  # a claim about 20 and 56 layers takes depths at least so far apart

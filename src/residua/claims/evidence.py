@@ -10,10 +10,9 @@ from residua.claims import CONFIRMED, NOT_RUN, REFUTED, Finding
 from residua.datasets.dataset import Dataset
 from residua.question import Budget
 from residua.runs import DONE, STUDY
-from residua.seeds import Mean, greater, mean
+from residua.seeds import greater, mean
 from residua.sweeps import Row
-
-LEVEL = 0.05  # of a test
+from residua.verdicts import LEVEL, points
 
 
 class Found(NamedTuple):
@@ -90,18 +89,6 @@ def both(first: Finding, second: Finding) -> Finding:
     status = CONFIRMED if set(statuses) == {CONFIRMED} else NOT_RUN
     status = REFUTED if REFUTED in statuses else status
     return Finding(status, f"{first.evidence} {second.evidence}", first.source or second.source)
-
-
-def points(value: Mean) -> str:
-    """A difference of errors in percentage points, with its interval."""
-    if abs(value.low) == float("inf"):
-        return f"{100 * value.mean:+.1f} points"
-    return f"{100 * value.mean:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
-
-
-def error(row: Row, role: str) -> float:
-    """An error of a row; a network that diverged classifies nothing."""
-    return float(row.get(f"{role}_error", 1.0))
 
 
 def paired(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:

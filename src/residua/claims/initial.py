@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from residua import networks
 from residua.claims import CONFIRMED, NOT_RUN, REFUTED, Finding
-from residua.claims.evidence import Evidence, error
+from residua.claims.evidence import Evidence
 from residua.networks.network import Network
 from residua.probes.flow import Flow, carried, gradient_flow
+from residua.verdicts import error
 from residua.words import percent
 
 SEEDS = range(3)

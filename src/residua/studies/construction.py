@@ -12,7 +12,6 @@ two equal parts, each part with the whole schedule of rates:
 so that at any step they share rate, images and order.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,25 +21,19 @@ from residua import plots
 from residua.batches import evaluation
 from residua.errors import unknown
 from residua.factors import Factors
+from residua.families import FAMILIES
 from residua.networks.deepened import deepened, difference
 from residua.networks.network import Network
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.runs import DONE
-from residua.seeds import FEWEST, Mean, greater, mean
+from residua.seeds import FEWEST, greater, mean
 from residua.sweeps import Cell, Row
 from residua.trials import affordable, built, finished, image_seconds, outcome, recipe_of
+from residua.verdicts import FITTED, LEVEL, error, failures, points
 from residua.words import percent
 
-FAMILIES = {
-    "plain": "plain{}-cifar",
-    "residual": "resnet{}-cifar",
-    "preact": "preact{}-cifar-branch=basic",
-    "highway": "resnet{}-cifar-join=gate",
-}
-STARTS = ("shallow", "built", "scratch")
-LEVEL = 0.05  # of a test
 SLACK = 0.01  # of the training error: a solution is kept if it stays within this
 SHOWN = 256  # test images on which the two functions are compared
+STARTS = ("shallow", "built", "scratch")
 CHOICES = ((20, 56), (8, 32), (8, 20))  # depths, from the first that can be afforded
 
 
@@ -111,11 +104,6 @@ def apart(subject: Subject, one: Network, other: Network) -> float:
     return difference(one, other.cpu(), images)
 
 
-def error(row: Row, key: str = "train_error") -> float:
-    """An error of a row; a network that diverged classifies nothing."""
-    return float(row.get(key, 1.0))
-
-
 def excess(rows: Sequence[Row], family: str, start: str, against: str) -> list[float]:
     """Training error at the end of one training minus that of another, for each seed."""
     found = {(r["start"], r["seed"]): error(r) for r in rows if r["family"] == family}
@@ -176,13 +164,6 @@ def account(rows: Sequence[Row], family: str) -> tuple[dict[str, Any], str]:
     return numbers, f"{words} ({len(kept)} seeds)."
 
 
-def points(value: Mean) -> str:
-    """A difference of errors in percentage points, with its interval."""
-    if not math.isfinite(value.low):
-        return f"{100 * value.mean:+.1f} points"
-    return f"{100 * value.mean:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
-
-
 def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
     """What the rows cannot show."""
     found = [
@@ -190,15 +171,12 @@ def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
         "is built starts near the function of the shallow one, not at it."
     ]
     best = min((error(row) for row in rows), default=1.0)
-    if best > 0.02:
+    if best > FITTED:
         found.append(
             f"After {2 * (factors.epochs or 0):g} epochs no network fits the training images (the "
             f"best has {percent(best)} error): the solution is not one that could not be improved."
         )
-    failed = sum(row["status"] != DONE for row in rows)
-    if failed:
-        found.append(f"{failed} trainings diverged or ran out of memory; their error counts as 1.")
-    return tuple(found)
+    return (*found, *failures(rows))
 
 
 def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:

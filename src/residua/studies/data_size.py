@@ -20,23 +20,24 @@ import torch
 
 from residua import networks, plots
 from residua.datasets.dataset import Split
-from residua.errors import unknown
 from residua.factors import Factors
+from residua.families import names, network_name
 from residua.networks.graph import graph
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.runs import DONE
-from residua.seeds import FEWEST, Mean, greater, mean
+from residua.seeds import FEWEST, greater, mean
 from residua.sweeps import Cell, Row
-from residua.trials import affordable, built, errors, finished, image_seconds, recipe_of, trained
+from residua.trials import (
+    built,
+    errors,
+    finished,
+    fullest,
+    recipe_of,
+    trained,
+)
+from residua.verdicts import LEVEL, error, failures, points
 
-FAMILIES = {
-    "highway": "resnet{}-cifar-join=gate",
-    "residual": "resnet{}-cifar",
-    "plain": "plain{}-cifar",
-}
-PAIR = ("highway", "residual")
-LEVEL = 0.05  # of a test
 # What is given up first where the budget is short: depth, then shares between.
+PAIR = ("highway", "residual")
 CHOICES = (
     ((56,), (0.1, 0.2, 0.5, 1.0)),
     ((32,), (0.1, 0.2, 0.5, 1.0)),
@@ -50,37 +51,11 @@ FULL = ((110,), (0.1, 0.2, 0.5, 1.0))
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
     """The deepest networks and the most shares of which five seeds can be afforded."""
     given = replace(given, families=given.families or PAIR)
-    costs: dict[str, float] = {}
-    for depths, shares in CHOICES if budget.seconds is not None else (FULL,):
-        chosen = replace(given, depths=given.depths or depths, shares=given.shares or shares)
-        for name in names(chosen):
-            if name not in costs:
-                costs[name] = image_seconds(subject, name, chosen)
-        each = sum(costs[name] for name in names(chosen)) * len(chosen.shares or ())
-        scaled, enough = affordable(subject, chosen, budget, each)
-        if enough or (given.depths and given.shares):
-            break
-    return scaled
-
-
-def names(factors: Factors) -> list[str]:
-    """The networks of a study."""
-    return [
-        network_name(family, depth)
-        for depth in sorted(factors.depths or ())
-        for family in factors.families or ()
+    choices = [
+        replace(given, depths=given.depths or depths, shares=given.shares or shares)
+        for depths, shares in (CHOICES if budget.seconds is not None else (FULL,))
     ]
-
-
-def network_name(family: str, depth: int) -> str:
-    """What a family's network of a depth is called.
-
-    Raises:
-        Refused: there is no such family.
-    """
-    if family not in FAMILIES:
-        raise unknown("family", family, FAMILIES)
-    return FAMILIES[family].format(depth)
+    return fullest(subject, budget, choices, lambda each: names(each) * len(each.shares or ()))
 
 
 def cells(factors: Factors) -> list[Cell]:
@@ -127,11 +102,6 @@ def multiply_adds(name: str, subject: Subject) -> int:
         network = networks.build(name, len(subject.classes))
     size = subject.look.size
     return graph(network, (network.channels, size, size)).multiply_adds
-
-
-def error(row: Row, role: str) -> float:
-    """The error of a row; a network that diverged classifies nothing."""
-    return float(row.get(f"{role}_error", 1.0))
 
 
 def gaps(rows: Sequence[Row], share: float, role: str) -> dict[int, float]:
@@ -187,13 +157,6 @@ def percent(share: float) -> str:
     return f"{100 * share:g} %"
 
 
-def points(value: Mean) -> str:
-    """A difference of errors in percentage points, with its interval where there is one."""
-    if abs(value.low) == float("inf"):
-        return f"{100 * value.mean:+.1f} points"
-    return f"{100 * value.mean:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
-
-
 def limits(rows: Sequence[Row]) -> tuple[str, ...]:
     """What the rows cannot show."""
     found = ["Shares are of these images: what more of them than there are would do is not shown."]
@@ -201,10 +164,7 @@ def limits(rows: Sequence[Row]) -> tuple[str, ...]:
     if set(PAIR) <= costs.keys():
         more = 100 * (costs["highway"] / costs["residual"] - 1)
         found.append(f"The highway network has {more:.1f} % more multiply-adds, in its favor.")
-    failed = sum(row["status"] != DONE for row in rows)
-    if failed:
-        found.append(f"{failed} trainings diverged or ran out of memory; their error counts as 1.")
-    return tuple(found)
+    return (*found, *failures(rows))
 
 
 def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:

@@ -6,29 +6,20 @@ each kind are trained from the same first weights on the same images in the same
 two that share depth and seed only the shortcuts differ.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from residua import plots
-from residua.errors import unknown
 from residua.factors import Factors
+from residua.families import names, network_name
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.runs import DONE
-from residua.seeds import FEWEST, Mean, greater, mean
+from residua.seeds import FEWEST, greater, mean
 from residua.sweeps import Cell, Row
-from residua.trials import affordable, built, image_seconds, outcome, recipe_of
-from residua.words import percent
+from residua.trials import built, fullest, outcome, recipe_of
+from residua.verdicts import LEVEL, error, failures, points, unfitted
 
-FAMILIES = {
-    "plain": "plain{}-cifar",
-    "residual": "resnet{}-cifar",
-    "highway": "resnet{}-cifar-join=gate",
-    "preact": "preact{}-cifar-branch=basic",
-}
-LEVEL = 0.05  # of a test
 # What is given up first where the budget is short: depths, then highway networks.
 CHOICES = (
     (("plain", "residual", "highway"), (20, 56, 110)),
@@ -42,37 +33,11 @@ FULL = (("plain", "residual"), (20, 32, 44, 56, 110))
 
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
     """The most families and depths of which five seeds can be afforded."""
-    costs: dict[str, float] = {}
-    for families, depths in CHOICES if budget.seconds is not None else (FULL,):
-        chosen = replace(given, families=given.families or families, depths=given.depths or depths)
-        for name in names(chosen):
-            if name not in costs:
-                costs[name] = image_seconds(subject, name, chosen)
-        each = sum(costs[name] for name in names(chosen))
-        scaled, enough = affordable(subject, chosen, budget, each)
-        if enough or (given.families and given.depths):
-            break
-    return scaled
-
-
-def names(factors: Factors) -> list[str]:
-    """The networks of a study."""
-    return [
-        network_name(family, depth)
-        for depth in sorted(factors.depths or ())
-        for family in factors.families or ()
+    choices = [
+        replace(given, families=given.families or families, depths=given.depths or depths)
+        for families, depths in (CHOICES if budget.seconds is not None else (FULL,))
     ]
-
-
-def network_name(family: str, depth: int) -> str:
-    """The network of a family.
-
-    Raises:
-        Refused: there is no such family.
-    """
-    if family not in FAMILIES:
-        raise unknown("family", family, FAMILIES)
-    return FAMILIES[family].format(depth)
+    return fullest(subject, budget, choices, names)
 
 
 def cells(factors: Factors) -> list[Cell]:
@@ -90,11 +55,6 @@ def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Map
     name = network_name(cell.values["family"], cell.values["depth"])
     recipe = recipe_of(subject, factors, name, cell.values["seed"])
     return outcome(subject, built(subject, recipe), recipe, folder)
-
-
-def error(row: Row, role: str = "train") -> float:
-    """The error of a row; a network that diverged classifies nothing."""
-    return float(row.get(f"{role}_error", 1.0))
 
 
 def rises(rows: Sequence[Row], family: str) -> dict[int, float]:
@@ -148,26 +108,9 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
     return Verdict(None, f"Not enough evidence. {facts}{few}", p, numbers, limits(factors, rows))
 
 
-def points(value: Mean) -> str:
-    """A difference of errors in percentage points, with its interval."""
-    if not math.isfinite(value.low):
-        return f"{100 * value.mean:+.1f} points"
-    return f"{100 * value.mean:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
-
-
 def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
     """What the rows cannot show."""
-    found = []
-    best = min((error(row) for row in rows), default=1.0)
-    if best > 0.02:
-        found.append(
-            f"After {factors.epochs:g} epochs no network fits the training images (the best has "
-            f"{percent(best)} error): slower learning and a worse end cannot be told apart."
-        )
-    failed = sum(row["status"] != DONE for row in rows)
-    if failed:
-        found.append(f"{failed} trainings diverged or ran out of memory; their error counts as 1.")
-    return tuple(found)
+    return (*unfitted(rows, factors.epochs), *failures(rows))
 
 
 def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:

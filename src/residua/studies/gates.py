@@ -23,7 +23,6 @@ from residua.factors import Factors
 from residua.networks.network import Network
 from residua.networks.residual import Gated
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.runs import DONE
 from residua.seeds import FEWEST, greater, mean
 from residua.sweeps import Cell, Row
 from residua.trials import (
@@ -35,11 +34,11 @@ from residua.trials import (
     outcome,
     recipe_of,
 )
+from residua.verdicts import LEVEL, error, failures, unfitted
 from residua.words import percent
 
 HIGHWAY, RESIDUAL = "resnet{}-cifar-join=gate-bias={:g}", "resnet{}-cifar"
 BEST = -6.0  # start of gates, the best of 2016b, table 1
-LEVEL = 0.05  # of a test
 BATCH = 256  # images whose gates are looked at together
 # What is given up first where the budget is short: depth, then biases between.
 CHOICES = (
@@ -129,11 +128,6 @@ def recorded(blocks: Sequence[Gated]) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def error(row: Row, role: str = "train") -> float:
-    """The error of a row; a network that diverged classifies nothing."""
-    return float(row.get(f"{role}_error", 1.0))
-
-
 def by_seed(rows: Sequence[Row], depth: int, bias: float | None) -> dict[int, float]:
     """Training error of the networks of a depth and bias."""
     own = [row for row in rows if row["depth"] == depth and row["bias"] == bias]
@@ -199,16 +193,7 @@ def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
     found = []
     if max(factors.depths or (0,)) < 110:
         found.append("The paper's networks have 110 layers: open gates fail there first.")
-    best = min((error(row) for row in rows), default=1.0)
-    if best > 0.02:
-        found.append(
-            f"After {factors.epochs:g} epochs no network fits the training images (the best has "
-            f"{percent(best)} error): slower learning and a worse end cannot be told apart."
-        )
-    failed = sum(row["status"] != DONE for row in rows)
-    if failed:
-        found.append(f"{failed} trainings diverged or ran out of memory; their error counts as 1.")
-    return tuple(found)
+    return (*found, *unfitted(rows, factors.epochs), *failures(rows))
 
 
 def draw_bias(factors: Factors, rows: Sequence[Row], theme: str) -> Any:

@@ -20,6 +20,7 @@ from torch import nn
 from residua import networks, plots
 from residua.errors import unknown
 from residua.factors import Factors
+from residua.families import FAMILIES
 from residua.followed import batch_of, follow, norms, plainly, state
 from residua.networks.network import Network
 from residua.probes.diagnosis import CHANGE, OVERFLOW, times
@@ -30,18 +31,15 @@ from residua.runs import DONE
 from residua.seeds import FEWEST, greater
 from residua.sweeps import Cell, Row
 from residua.trials import affordable, built, image_seconds, recipe_of
+from residua.verdicts import LEVEL
 from residua.words import percent
 
-FAMILIES = {
+KINDS = {
     "sigmoid": "plain{}-cifar-norm=none",  # its ReLUs become sigmoids
     "no-norm": "plain{}-cifar-norm=none",
-    "plain": "plain{}-cifar",
-    "residual": "resnet{}-cifar",
-    "highway": "resnet{}-cifar-join=gate",
-    "preact": "preact{}-cifar-branch=basic",
+    **FAMILIES,
 }
 DEPTHS = (20, 32, 56, 110)
-LEVEL = 0.05  # of a test
 FOLLOWED = 10.0  # epochs
 STEPS = 20  # of an epoch, for less than which a training is not worth following
 FAR = 308.0  # orders of magnitude: a number that no float64 holds
@@ -50,12 +48,12 @@ DEARER = 2.0  # than the training of a plain network: gates, sigmoids, and what 
 
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
     """All kinds and depths at initialization; ten epochs of each if there is time."""
-    if strange := [family for family in given.families or () if family not in FAMILIES]:
-        raise unknown("kind of network", strange[0], FAMILIES)
+    if strange := [family for family in given.families or () if family not in KINDS]:
+        raise unknown("kind of network", strange[0], KINDS)
     alone = given.networks is not None and given.families is None and given.depths is None
     chosen = replace(
         given,
-        families=() if alone else given.families or tuple(FAMILIES),
+        families=() if alone else given.families or tuple(KINDS),
         depths=() if alone else given.depths or DEPTHS,
         seeds=given.seeds or FEWEST,
     )
@@ -86,7 +84,7 @@ def cells(factors: Factors) -> list[Cell]:
 def name_of(cell: Cell) -> str:
     """The name of a cell's network; one that was asked for by its name is its own family."""
     family, depth = cell.values["family"], cell.values["depth"]
-    return FAMILIES[family].format(depth) if family in FAMILIES else str(family)
+    return KINDS[family].format(depth) if family in KINDS else str(family)
 
 
 def network_of(subject: Subject, recipe: Recipe, family: str) -> Network:
@@ -207,7 +205,7 @@ def remedies(found: Mapping[str, Sequence[Row]]) -> str:
 
 def named(row: Row) -> str:
     family, depth = row["family"], row["depth"]
-    return f"{family}-{depth}" if family in FAMILIES else str(family)
+    return f"{family}-{depth}" if family in KINDS else str(family)
 
 
 def described(rows: Sequence[Row], like: Row) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from residua.runs import DONE, RunDirectory
 from residua.seeds import FEWEST, Mean, greater, mean
 from residua.sweeps import Cell, Row
 from residua.trials import affordable, errors, image_seconds
+from residua.verdicts import LEVEL
 from residua.words import percent
 
 DEPTHS = (56, 32, 20)  # what is given up first where the budget is short
@@ -38,7 +39,6 @@ POINT, BENDS = 1 / 3, 100  # what a point and an eigenvalue cost beside a step o
 BAND = 5  # lines of a plane in a cell
 SNAPSHOTS = 40  # of a training, at most
 NAT = 1.0  # above the trained weights' loss, within which a point counts as near
-LEVEL = 0.05  # of a test
 
 
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:

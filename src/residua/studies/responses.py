@@ -28,10 +28,10 @@ from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.runs import DONE
 from residua.seeds import FEWEST, greater, mean
 from residua.sweeps import Cell, Row
-from residua.trials import affordable, built, finished, image_seconds, outcome, recipe_of
+from residua.trials import built, finished, fullest, outcome, recipe_of
+from residua.verdicts import LEVEL
 from residua.words import percent
 
-LEVEL = 0.05  # of a test
 SHOWN = 500  # test images at most: a deviation over their positions needs no more
 BATCH = 50  # of them at a time
 LITTLE = 0.1  # of the responses: differences below it tell of little
@@ -58,18 +58,16 @@ def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
             opened(name)
     if given.networks and not any(map(to_train, given.networks)):
         return replace(given, seeds=1)
-    costs: dict[str, float] = {}
     usual = CHOICES if budget.seconds is not None else (FIGURE,)
-    for names in (given.networks,) if given.networks else usual:
-        chosen = replace(given, networks=names)
-        own = [name for name in names if to_train(name)]
-        for name in own:
-            if name not in costs:
-                costs[name] = image_seconds(subject, name, chosen)
-        scaled, enough = affordable(subject, chosen, budget, sum(costs[name] for name in own))
-        if enough:
-            break
-    return scaled
+    choices = [
+        replace(given, networks=names) for names in ((given.networks,) if given.networks else usual)
+    ]
+    return fullest(subject, budget, choices, learning)
+
+
+def learning(factors: Factors) -> list[str]:
+    """The networks that are yet to be trained."""
+    return [name for name in factors.networks or () if to_train(name)]
 
 
 def opened(name: str) -> Weights:

@@ -17,10 +17,10 @@ from residua.comparisons import holm
 from residua.errors import Refused, unknown
 from residua.factors import Factors
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.runs import DONE
 from residua.seeds import FEWEST, Mean, greater, mean
 from residua.sweeps import Cell, Row
-from residua.trials import affordable, built, image_seconds, outcome, recipe_of
+from residua.trials import built, fullest, outcome, recipe_of
+from residua.verdicts import FITTED, LEVEL, error, failures
 from residua.words import listed, percent
 
 
@@ -51,7 +51,6 @@ ORDERS = {
     "pre-activation": Variant("preact{}-cifar-branch=basic-shortcut=A", 6.37),
 }  # 2016b, table 2
 VARIANTS = {**SHORTCUTS, **ORDERS}
-LEVEL = 0.05  # of all tests together
 MAIN = (IDENTITY, "none", "half of both", "gate", "gate on x", "1x1", "pre-activation")
 FEW = (IDENTITY, "none", "half of both", "gate", "1x1")
 SHORT = 12.0  # epochs; half of what a study has else, but depth tells more than length
@@ -71,17 +70,9 @@ CHOICES = (
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
     """The most variants at the greatest depth of which there can be seeds enough."""
     check(given)
-    costs: dict[str, float] = {}
-    for chosen in choices(given):
-        for name in names(chosen):
-            if name not in costs:
-                costs[name] = image_seconds(subject, name, chosen)
-        each = sum(costs[name] for name in names(chosen))
-        filled, fair = affordable(subject, chosen, budget, each)
-        if fair:
-            return filled
-    fewest = replace(chosen, seeds=given.seeds, epochs=given.epochs)
-    return affordable(subject, fewest, budget, each)[0]
+    wished = list(choices(given))
+    fewest = replace(wished[-1], seeds=given.seeds, epochs=given.epochs)
+    return fullest(subject, budget, [*wished, fewest], names)
 
 
 def check(given: Factors) -> None:
@@ -135,11 +126,6 @@ def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Map
     recipe = recipe_of(subject, factors, name, cell.values["seed"])
     found = outcome(subject, built(subject, recipe), recipe, folder)
     return {"network": name, **found}
-
-
-def error(row: Row, role: str = "test") -> float:
-    """The error of a row; a network that diverged classifies nothing."""
-    return float(row.get(f"{role}_error", 1.0))
 
 
 def apart(rows: Sequence[Row], shortcut: str, role: str = "test") -> list[float]:
@@ -230,15 +216,12 @@ def limits(factors: Factors, rows: Sequence[Row], comparisons: int) -> tuple[str
         names = listed([each for each in VARIANTS if each in left])
         found.append(f"Not among them: {names}. --families asks for them, with more time.")
     own = [error(row, "train") for row in rows if row["shortcut"] == IDENTITY]
-    if own and min(own) > 0.02:
+    if own and min(own) > FITTED:
         found.append(
             f"With the identity, too, training images are not fitted (error {percent(min(own))} at "
             "best): slower learning and a worse end cannot be told apart."
         )
-    failed = sum(row["status"] != DONE for row in rows)
-    if failed:
-        found.append(f"{failed} trainings diverged or ran out of memory; their error counts as 1.")
-    return tuple(found)
+    return (*found, *failures(rows))
 
 
 def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
@@ -246,7 +229,7 @@ def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
         {
             "shortcut": each,
             "paper": VARIANTS[each].paper,
-            "test": [error(row) for row in rows if row["shortcut"] == each],
+            "test": [error(row, "test") for row in rows if row["shortcut"] == each],
             "train": [error(row, "train") for row in rows if row["shortcut"] == each],
             "order": each in ORDERS,
         }

@@ -23,16 +23,14 @@ from residua.errors import Refused
 from residua.factors import Factors
 from residua.networks.graph import graph
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.runs import DONE
 from residua.seeds import FEWEST, Mean, greater, mean
 from residua.sweeps import Cell, Row
-from residua.trials import affordable, built, image_seconds, outcome, recipe_of
-from residua.words import percent
+from residua.trials import built, fullest, outcome, recipe_of
+from residua.verdicts import LEVEL, error, failures, unfitted
 
 NETWORK = "wide{}-cifar-width={:g}"
 WIDTHS = "1, 2, 4, 8, 10, 12"
 ALIKE = 1.25  # networks whose multiply-adds differ by no more than this factor cost the same
-LEVEL = 0.05  # of a test
 # 1, 2, 3 and 7 blocks in a stage: 22 layers cost as much as 10 of twice the width, and 46
 # as much as 16.
 CHOICES = (
@@ -46,17 +44,11 @@ FULL = (((16, 22, 28, 40), (1.0, 2.0, 4.0, 8.0)),)  # of the paper's tables 4 an
 
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
     """The largest grid of which five seeds can be afforded."""
-    costs: dict[str, float] = {}
-    for depths, widths in CHOICES if budget.seconds is not None else FULL:
-        chosen = replace(given, depths=given.depths or depths, widths=given.widths or widths)
-        for name in names(chosen):
-            if name not in costs:
-                costs[name] = image_seconds(subject, name, chosen)
-        each = sum(costs[name] for name in names(chosen))
-        filled, enough = affordable(subject, chosen, budget, each)
-        if enough:
-            break
-    return filled
+    choices = [
+        replace(given, depths=given.depths or depths, widths=given.widths or widths)
+        for depths, widths in (CHOICES if budget.seconds is not None else FULL)
+    ]
+    return fullest(subject, budget, choices, names)
 
 
 def names(factors: Factors) -> list[str]:
@@ -105,11 +97,6 @@ def multiply_adds(name: str, classes: int, size: int) -> int:
     return graph(network, (3, size, size)).multiply_adds
 
 
-def error(row: Row, role: str = "test") -> float:
-    """The error of a row; a network that diverged classifies nothing."""
-    return float(row.get(f"{role}_error", 1.0))
-
-
 class Pair(NamedTuple):
     """Two networks of equal cost, each a depth and a width."""
 
@@ -145,7 +132,7 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
             "Not enough evidence: no two networks of the grid cost the same. Depths 10 and 22 with "
             "widths 1 and 2 have two that do.",
         )
-    errors = {(place(row), row["seed"]): error(row) for row in rows}
+    errors = {(place(row), row["seed"]): error(row, "test") for row in rows}
     seeds = [
         seed
         for seed in sorted({row["seed"] for row in rows})
@@ -206,16 +193,7 @@ def limits(factors: Factors, rows: Sequence[Row], seeds: int) -> tuple[str, ...]
     ]
     if seeds < FEWEST:
         found.append(f"{FEWEST} seeds are the fewest that can show a difference.")
-    best = min((error(row, "train") for row in rows), default=1.0)
-    if best > 0.02:
-        found.append(
-            f"No network fits the training images (the best has {percent(best)} error): slower "
-            "learning and a worse end cannot be told apart."
-        )
-    failed = sum(row["status"] != DONE for row in rows)
-    if failed:
-        found.append(f"{failed} trainings diverged or ran out of memory; their error counts as 1.")
-    return tuple(found)
+    return (*found, *unfitted(rows, factors.epochs), *failures(rows))
 
 
 def networks_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -223,7 +201,7 @@ def networks_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
     found = []
     for at in sorted({place(row) for row in rows}):
         own = [row for row in rows if place(row) == at]
-        value = mean([error(row) for row in own])
+        value = mean([error(row, "test") for row in own])
         known = next((row for row in own if row.get("multiply_adds")), {})
         found.append(
             {

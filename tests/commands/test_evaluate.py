@@ -23,7 +23,9 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_on_its_own_data_keeps_the_numbers(run: Path, residua: Call) -> None:
-    before = json.loads((run / "run.json").read_text())["test_reads"]
+    info = json.loads((run / "run.json").read_text())
+    before = info["test_reads"][:1]  # other tests may have read the images of the shared run
+    (run / "run.json").write_text(json.dumps(info | {"test_reads": before}))
     (run / "predictions.csv").unlink()
     found = residua("evaluate", run, "--json").json
     stored = json.loads((run / "evaluations" / "single.json").read_text())

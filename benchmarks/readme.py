@@ -122,6 +122,14 @@ def loaded(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "Images a second that one core prepares", "; ".join(told), "loading"
 
 
+def killed() -> Iterator[tuple[str, str, str]]:
+    """A study that was killed again and again."""
+    if found := measured("kill-study"):
+        same = "the same table" if found["same_table"] else "another table"
+        cells = found["cells"]
+        yield f"A study of {cells} trainings killed {found['kills']} times", same, "kill-study"
+
+
 def pruning() -> Iterator[tuple[str, str, str]]:
     """What a network without some of its blocks loses and gains."""
     for row in measured("prune").get("rows", []):
@@ -255,6 +263,7 @@ def rows() -> list[tuple[str, str, str]]:
             f"{sum(row['cuts'] for row in power.values())} cuts",
             "power-cut",
         ),
+        *killed(),
         *studies(),
         *pruning(),
         *speed(),

@@ -22,7 +22,7 @@ from record import record
 RESIDUA = [sys.executable, "-m", "residua"]
 STUDY = [
     *("study", "degradation", "digits", "--families", "plain,residual", "--depths", "20,56"),
-    *("--seeds", "5", "--epochs", "8"),
+    *("--seeds", "5", "--epochs", "20"),
 ]
 STARTS = 4.0  # seconds until the first cell is under way
 

@@ -10,13 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from residua import api, inquiry
 from residua.datasets import load
-from residua.datasets.dataset import Dataset
+from residua.datasets.dataset import Dataset, Split
 from residua.errors import BadData, Locked, Refused
+from residua.factors import Factors
 from residua.inquiry import Concluded, budget_of
+from residua.question import Budget
 from residua.runs import STUDY, RunDirectory
+from residua.trials import affordable
 
 SMALL = {"families": ("plain", "residual"), "depths": (8, 14), "seeds": 1, "epochs": 1.0}
 WORDS = ("--families", "plain,residual", "--depths", "8,14", "--seeds", "2", "--epochs", "2")
@@ -142,6 +146,25 @@ def test_an_open_budget_is_filled(digits: Dataset) -> None:
     assert (short.epochs or 0) * (short.images or 0) < (long.epochs or 0) * (long.images or 0)
     full = inquiry.prepare("degradation", digits, {}, budget_of("full", 1)).factors
     assert full.depths == (20, 32, 44, 56, 110)
+
+
+def test_of_many_images_fewer_are_taken_before_fewer_passes(digits: Dataset) -> None:
+    subject = inquiry.subject_of(digits, Factors(), None, None)
+    many = Split(torch.zeros(50_000, 1, 1, 3, dtype=torch.uint8), torch.zeros(50_000).long())
+    subject = replace(subject, train=many)
+    hour = Budget("1h", 3600.0, 4)
+
+    def chosen(each: float) -> tuple[Factors, bool]:
+        return affordable(subject, Factors(), hour, each)
+
+    cheap, enough = chosen(1e-3)
+    assert enough and (cheap.epochs, cheap.images, cheap.seeds) == (30, 50_000, 8)
+    dear, enough = chosen(1.5e-2)
+    assert enough and (dear.epochs, dear.images, dear.seeds) == (8, 21_600, 5)
+    dearest, enough = chosen(1.0)
+    assert not enough and (dearest.images or 0) * (dearest.epochs or 0) * 5 <= hour.work
+    given, enough = affordable(subject, Factors(epochs=3.0, images=9_000), hour, 1e-2)
+    assert enough and (given.epochs, given.images) == (3, 9_000)
 
 
 def rows_after_kills(folder: Path, pauses: list[float]) -> list[dict[str, object]]:

@@ -29,7 +29,7 @@ WARM = 110  # layers from which the papers warm up (He et al. 2016a, section 4.2
 SLOWER = 1.25  # a core is when the others compute, too
 FEW = 5_000  # images: below it a training makes more passes, of smaller batches
 PASSES, PAPER_PASSES = 30, 164  # 164 of 50,000 images are the papers' 64,000 steps of 128
-FAIR = 0.2  # share of the usual passes over many images that a training needs to tell something
+LEAST, SOME = 8.0, 10_000  # passes, over how many of many images, to tell something
 MOST = 10  # seeds: more tell little more
 
 
@@ -173,19 +173,21 @@ def affordable(
         each: core-seconds for one training image in all cells of one seed.
 
     Returns:
-        The factors, and whether they are enough: five seeds of a fair length on all images.
+        The factors, and whether they are enough: five seeds, and of many images at least 8 passes
+        over 10,000. Fewer images tell more than fewer passes, after which no network has learned.
     """
     images = factors.images or len(subject.train)
     small = images < FEW
     batch = factors.batch or (64 if small else 128)
     usual = PASSES if small or budget.seconds is not None else PAPER_PASSES
+    least = factors.epochs or (usual if small else LEAST)
     seeds = factors.seeds or FEWEST
-    epochs = factors.epochs or usual
-    work = each * images * seeds * epochs  # of all that is wished for
-    fair = 1.0 if small or factors.epochs else FAIR
-    enough = fair * work <= budget.work
-    if factors.epochs is None:
-        epochs = max(1.0, float(math.floor(min(1.0, budget.work / work) * epochs)))
+    some = images if small or factors.images else min(images, SOME)
+    enough = each * some * seeds * least <= budget.work
+    epochs = factors.epochs
+    if epochs is None:
+        passes = min(usual, budget.work / (each * images * seeds))
+        epochs = max(least if enough else 1.0, float(math.floor(passes)))
     if factors.seeds is None and math.isfinite(budget.work):
         seeds = min(MOST, max(seeds, math.floor(budget.work / (each * images * epochs))))
     work = each * images * seeds * epochs

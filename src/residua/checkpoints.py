@@ -26,10 +26,11 @@ from safetensors.torch import save as encode_tensors
 from torch import Tensor
 
 from residua import durable, networks
-from residua.errors import BadData, ResiduaError
+from residua.errors import BadData, Refused, ResiduaError
 from residua.images import Preprocessing
 from residua.networks.network import Network
 from residua.pretrained import file_of, is_pretrained
+from residua.words import listed
 
 FORMAT = "residua-1"
 HEADER_LIMIT = 4_000_000  # bytes
@@ -50,6 +51,15 @@ class Weights:
     preprocessing: Preprocessing
     metrics: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""  # of the file it was read from
+
+    def check(self, classes: tuple[str, ...], data: str) -> None:
+        """Raise Refused where the network tells other classes than those of a data set."""
+        if self.classes != classes:
+            raise Refused(
+                f"{self.network} tells other classes than {data} has",
+                where=f"{listed(self.classes, 10)}; {listed(classes, 10)}",
+                fix="take images of the classes that it was trained on",
+            )
 
     def build(self) -> Network:
         """The network in evaluation mode, with these weights.

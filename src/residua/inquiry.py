@@ -95,6 +95,8 @@ def prepare(
         of = "a trained network" if study.trained else "images, not a trained network"
         raise Refused(f"the study {name} is about {of}", fix=f"see residua study {name} --help")
     subject = subject_of(source, values, weights, device)
+    if weights is not None:
+        weights.check(subject.classes, subject.data.name)
     if subject.execution.device.type != "cpu":
         budget = replace(budget, workers=1)
     factors = study.scale(limited(subject, values), values, budget)

@@ -51,12 +51,7 @@ def architecture(subject: Subject, name: str) -> str:
     if not is_pretrained(name) and not Path(name).exists():
         networks.parse(name)  # says what is wrong with it
     weights = checkpoints.open_weights(name)
-    if weights.classes != subject.classes:
-        raise Refused(
-            f"these weights know other classes than {subject.data.name} has",
-            where=name,
-            fix="study them on the data that they were trained on",
-        )
+    weights.check(subject.classes, subject.data.name)
     size = weights.preprocessing.size
     if size != subject.look.size:
         raise Refused(

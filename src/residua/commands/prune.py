@@ -126,12 +126,7 @@ def opened(model: "Model", dataset: "Dataset", options: Options) -> Work:
     from residua.recipes import Recipe
 
     weights = model.weights
-    if dataset.classes != weights.classes:
-        raise Refused(
-            f"{model.name} tells other classes than the data has",
-            where=f"{listed(weights.classes)}; {listed(dataset.classes)}",
-            fix="prune it on images of its own classes",
-        )
+    weights.check(dataset.classes, dataset.name)
     recipe = Recipe(seed=options.seed, validation=HELD_OUT)
     if model.run is not None and workflow.is_own(model.run, dataset):
         name, stored = settings.read_config(model.run.path / "recipe.json")

@@ -55,11 +55,6 @@ HALF = 0.5  # of what a network knows: a block that costs more is needed
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
     """Fill in blocks, numbers and lengths, then as many test images as the budget allows."""
     network = network_of(subject)
-    if subject.weights is not None and subject.classes != subject.weights.classes:
-        raise Refused(
-            f"{network.name} tells other classes than the data has",
-            where=f"{listed(subject.weights.classes)}; {listed(subject.classes)}",
-        )
     found = blocks_of(network)
     same = [block for block in found if block.keeps_shape]
     names = given.blocks or tuple(block.name for block in found if block.droppable)

@@ -351,7 +351,7 @@ def test_a_stopped_set_of_trainings_goes_on_as_planned(
     monkeypatch.setattr(trainings, "scaled", lambda *args: pytest.fail("planned anew"))
     again = list(trainings.follow("bottlenecks", evidence.data, budget, evidence.runs))
     assert [each.row for each in again][0] == row
-    assert len(evidence_rows(evidence, "bottlenecks")) == 5
+    assert len(evidence_rows(evidence, "bottlenecks")) == len(again) >= 5
 
 
 def test_the_degradation_study_has_the_depths_of_the_claim(evidence: Evidence) -> None:

@@ -10,7 +10,7 @@ import pytest
 import tiny
 import torch
 
-from residua import studies
+from residua import networks, studies
 from residua.claims import (
     CLAIMS,
     CONFIRMED,
@@ -253,12 +253,13 @@ def test_rows_of_another_version_are_no_evidence(evidence: Evidence) -> None:
 
 
 def test_parts_and_seeds() -> None:
-    yes, no = decided([0.1] * 5, "a", "f"), decided([-0.1] * 5, "b", "f")
+    yes = decided(dict.fromkeys(range(5), 0.1), "a", "f")
+    no = decided(dict.fromkeys(range(5), -0.1), "b", "f")
     assert (yes.status, no.status) == (CONFIRMED, REFUTED)
-    few = decided([0.1] * 3, "c", "f")
+    few = decided(dict.fromkeys(range(3), 0.1), "c", "f")
     assert few.status == NOT_RUN
     assert few.evidence.startswith("Not enough evidence")
-    assert decided([], "d", "f").status == NOT_RUN
+    assert decided({}, "d", "f").status == NOT_RUN
     assert both(yes, yes).status == CONFIRMED
     assert both(yes, no).status == both(few, no).status == REFUTED
     assert both(yes, few).status == NOT_RUN
@@ -393,7 +394,7 @@ def test_protocols_are_asked_of_networks_that_know_the_classes(
 
 
 def test_hops_grow_with_shortcuts_only() -> None:
-    network = counts.weightless("resnet14-cifar")
+    network = networks.weightless("resnet14-cifar")
     paths = [f"features.{path}" for path in counts.block_paths(network.features)]
     hops = counts.reached(counts.graph(network, counts.SMALL), paths)
     assert len(paths) == 6

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from residua.seeds import FEWEST, greater, mean
+from residua.seeds import FEWEST, greater, less, mean, paired
 
 values = st.lists(st.floats(-1, 1).filter(lambda x: abs(x) > 1e-6), min_size=2, max_size=8)
 
@@ -24,7 +24,15 @@ def test_a_sign_test_counts_all_ways_to_choose_signs(differences):
 
 @given(values)
 def test_it_does_not_take_both_sides(differences):
-    assert greater(differences) + greater([-each for each in differences]) >= 1
+    assert greater(differences) + less(differences) >= 1
+    assert less(differences) == greater([-each for each in differences])
+
+
+def test_pairs_are_the_seeds_that_both_have():
+    assert paired({2: 0.5, 0: 0.3, 1: 0.1}, {0: 0.25, 2: 0.5, 7: 0.0}) == {
+        0: pytest.approx(0.05),
+        2: 0.0,
+    }
 
 
 def test_no_difference_shows_nothing():

@@ -207,8 +207,7 @@ def draw(
 def taken_apart(source: str | nn.Module, size: int | None, channels: int) -> tuple[str, Graph]:
     """A network's name and its operations."""
     if isinstance(source, str):
-        with torch.device("meta"):  # only shapes matter
-            source = networks.build(source)
+        source = networks.weightless(source)
     if not isinstance(source, Network):
         side = 224 if size is None else size
         return type(source).__name__, graph(source, (channels, side, side))

@@ -1,6 +1,5 @@
 """The flow of gradients in a network before and while it learns, on one batch (flow.py)."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from residua.question import Subject
 from residua.recipes import Recipe
 from residua.runs import DONE, RunDirectory
 from residua.trials import WATCHED, error_on, step_of, trained
+from residua.verdicts import plainly
 
 PIXELS = 2**14  # of all images on which norms are measured: 16 images of 32 x 32 pixels
 IMAGES = (16, 64)  # at least and at most
@@ -21,8 +21,9 @@ def batch_of(subject: Subject) -> Batch:
     """Training images from all over the split, without augmentation: the same at every time."""
     least, most = IMAGES
     many = min(len(subject.train), max(least, min(most, PIXELS // subject.look.size**2)))
-    some = subject.train.select(range(0, len(subject.train), len(subject.train) // many)[:many])
-    return next(evaluation(some, subject.look, many, subject.execution.device))
+    return next(
+        evaluation(subject.train.evenly(many), subject.look, many, subject.execution.device)
+    )
 
 
 def follow(
@@ -58,8 +59,3 @@ def state(flow: Flow) -> dict[str, Any]:
 def norms(flow: Flow) -> dict[str, list[float | None]]:
     values = {"gradients": flow.gradients, "activations": flow.activations}
     return {key: [plainly(value) for value in each] for key, each in values.items()}
-
-
-def plainly(value: float) -> float | None:
-    """A number with the digits that mean something; None where it is not finite."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None

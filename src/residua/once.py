@@ -39,6 +39,18 @@ def to_train(name: str) -> bool:
     return True
 
 
+def opened(name: str) -> Weights:
+    """A trained network, by a run, a weights file or a name in PRETRAINED.
+
+    Raises:
+        Refused: it is none of these, nor the name of a network.
+        BadData: the weights cannot be read.
+    """
+    if not is_pretrained(name) and not Path(name).exists():
+        networks.parse(name)  # says what is wrong with it
+    return checkpoints.open_weights(name)
+
+
 def architecture(subject: Subject, name: str) -> str:
     """The network behind a name of it or of weights.
 
@@ -48,9 +60,7 @@ def architecture(subject: Subject, name: str) -> str:
     """
     if to_train(name):
         return name
-    if not is_pretrained(name) and not Path(name).exists():
-        networks.parse(name)  # says what is wrong with it
-    weights = checkpoints.open_weights(name)
+    weights = opened(name)
     weights.check(subject.classes, subject.data.name)
     size = weights.preprocessing.size
     if size != subject.look.size:

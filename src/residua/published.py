@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from residua import checkpoints, networks
@@ -159,8 +158,7 @@ def ours(found: Published, network: str | None) -> tuple[Weights, tuple[str, ...
     name, notes = settled(found, network)
     try:
         count = counted(found, name)
-        with torch.device("meta"):
-            built = networks.build(name, count)
+        built = networks.weightless(name, count)
         converted = to_ours(found.tensors, built)
     except BadData as error:
         where = f"{found.source}: {error.where}" if error.where else found.source
@@ -195,15 +193,13 @@ def settled(found: Published, network: str | None) -> tuple[str, list[str]]:
         fix = f"{fitting} would fit: add --network {fitting}" if fitting else "add --network NAME"
         what = "--network is missing: the file does not say what it is of"
         raise Refused(what, found.source, fix + "; residua list networks")
-    with torch.device("meta"):
-        built = networks.build(network)
+    built = networks.weightless(network)
     style = style_of(found.tensors, built)
     network, notes = strided(network, style, found.source)
     if built.auxiliary and not any("aux" in name for name in found.tensors):
         network += "-auxiliary=no"
         notes.append(f"the file has no auxiliary heads: taken for {network}")
-    with torch.device("meta"):
-        doubt = assumption(networks.build(network), style)
+    doubt = assumption(networks.weightless(network), style)
     return network, [*notes, doubt] if doubt else notes
 
 
@@ -213,8 +209,7 @@ def counted(found: Published, name: str) -> int:
     Raises:
         BadData: it is not, or there are too many.
     """
-    with torch.device("meta"):
-        built = networks.build(name)
+    built = networks.weightless(name)
     count = classes_among(found.tensors, built)
     if not 1 <= count <= checkpoints.CLASS_LIMIT:
         raise BadData(f"a network of {count:,} classes")

@@ -1,13 +1,15 @@
 """What a few repetitions of a training can tell: one value for each seed.
 
     mean        with its 95 % interval            Student 1908
-    greater     whether paired values are above zero, by flipping their signs    Fisher 1935
+    paired      differences, seed by seed
+    greater     whether they are above zero, by flipping their signs    Fisher 1935
+    less        whether they are below
 
 Five seeds are the fewest that can show anything at the 5 % level: 1 of the 2^5 ways to choose
 signs is 3.1 %.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,9 +28,9 @@ class Mean(NamedTuple):
     high: float
 
 
-def mean(values: Sequence[float]) -> Mean:
+def mean(values: Iterable[float]) -> Mean:
     """The mean of values that are independent, such as those of several seeds."""
-    known = np.asarray(values, np.float64)
+    known = np.fromiter(values, np.float64)
     if len(known) < 2:
         return Mean(float(known.mean()), -np.inf, np.inf)
     if np.ptp(known) <= ROUNDING * np.abs(known).max():
@@ -37,12 +39,22 @@ def mean(values: Sequence[float]) -> Mean:
     return Mean(float(known.mean()), float(low), float(high))
 
 
-def greater(differences: Sequence[float]) -> float:
+def paired(one: Mapping[int, float], other: Mapping[int, float]) -> dict[int, float]:
+    """The differences of the seeds that both have, by seed."""
+    return {seed: one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())}
+
+
+def less(differences: Iterable[float]) -> float:
+    """As `greater`, below and above exchanged."""
+    return greater(-each for each in differences)
+
+
+def greater(differences: Iterable[float]) -> float:
     """The p-value of the guess that paired differences are as often above zero as below.
 
     Exact and one-sided: the share of all ways to choose their signs whose mean is as large.
     """
-    known = np.asarray(differences, np.float64)
+    known = np.fromiter(differences, np.float64)
     if not len(known) or not known.any():
         return 1.0
     if len(known) == 1:

@@ -16,6 +16,7 @@ from residua.datasets.dataset import Split
 from residua.events import Epoch
 from residua.factors import Factors
 from residua.feeding import Task, step_seconds
+from residua.networks.graph import graph
 from residua.networks.network import Network
 from residua.question import Budget, Subject
 from residua.recipes import Recipe
@@ -125,6 +126,12 @@ def outcome(subject: Subject, network: Network, recipe: Recipe, folder: Path) ->
 def step_of(run: RunDirectory) -> int:
     """The step of the newest row of a run's metrics."""
     return int(run.metrics()[-1]["step"])
+
+
+def multiply_adds(subject: Subject, name: str) -> int:
+    """What a network computes for one image, forward."""
+    network = networks.weightless(name, len(subject.classes))
+    return graph(network, (network.channels, subject.look.size, subject.look.size)).multiply_adds
 
 
 def image_seconds(subject: Subject, name: str, factors: Factors) -> float:

@@ -27,7 +27,7 @@ from residua.events import Event
 from residua.execution import Execution
 from residua.interrupt import Interrupt
 from residua.prepare import Job, complete
-from residua.runs import RunDirectory
+from residua.runs import DONE, RunDirectory
 from residua.testing import Asking, evaluate, leaks
 from residua.training import train
 
@@ -149,7 +149,7 @@ def follow(
         except BaseException as error:
             run.update(ended(status_after(error)))
             raise
-        run.update(ended("done") | {"best": best(run)})
+        run.update(ended(DONE) | {"best": best(run)})
         rows = run.metrics()
         plots.save(partial(plots.curves, rows), run.figures, "curves", rows)
         write_report(run)
@@ -222,7 +222,7 @@ def note_reading(tested: Evaluation, run: RunDirectory, why: str) -> None:
         "protocol": tested.protocol.slug,
         "weights": tested.weights[0],
         "error": tested.error,
-        "early": why != LAST and info.get("status") != "done",  # what follows may be chosen by it
+        "early": why != LAST and info.get("status") != DONE,  # what follows may be chosen by it
     }
     if tested.split == "test" and read not in reads:  # a resumed run reads the same again
         run.update({"test_reads": [*reads, read]})

@@ -7,15 +7,15 @@ from torch import nn
 
 from residua import networks
 from residua.claims import CONFIRMED, NOT_RUN, REFUTED, Finding
-from residua.claims.evidence import Evidence, both, paired
+from residua.claims.evidence import Evidence, both
 from residua.errors import Refused
+from residua.networks import weightless
 from residua.networks.deepened import deepened, difference
 from residua.networks.graph import Graph, graph
-from residua.networks.network import Network
 from residua.networks.residual import Gated, Residual, basic
 from residua.networks.shortcuts import pixel_gate
-from residua.seeds import mean
-from residua.verdicts import error, points
+from residua.seeds import mean, paired
+from residua.verdicts import by_seed, points
 from residua.words import count, listed
 
 SMALL, LARGE = (3, 32, 32), (3, 224, 224)
@@ -24,12 +24,6 @@ TWINS = tuple(
     + [(f"plain{depth}", f"resnet{depth}-shortcut=A") for depth in (18, 34)]
 )
 LOST = 0.02  # of the error: more is "losing much"
-
-
-def weightless(name: str) -> Network:
-    """A network without memory for its weights."""
-    with torch.device("meta"):
-        return networks.build(name)
 
 
 def drawn(name: str, shape: tuple[int, int, int]) -> Graph:
@@ -133,12 +127,9 @@ def bottlenecks(evidence: Evidence) -> Finding:
     known = evidence.found.get("bottlenecks")
     if known is None:
         return Finding(NOT_RUN, f"{words} Their errors at equal cost are not measured.")
-    by = {
-        label: {row["seed"]: error(row, "test") for row in known.rows if row["label"] == label}
-        for label in ("basic", "bottleneck")
-    }
-    apart = paired(by["bottleneck"], by["basic"])
-    gap = mean(apart)
+    kinds = ("bottleneck", "basic")
+    apart = paired(*(by_seed(known.rows, "test", label=kind) for kind in kinds))
+    gap = mean(apart.values())
     told = (
         f"At equal cost their test error is {points(gap)} beside that of basic blocks "
         f"({len(apart)} seeds)."

@@ -4,14 +4,14 @@ Rows are those of the studies degradation and construction, and of the trainings
 lists. Differences are taken seed by seed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from residua.claims import CONFIRMED, NOT_RUN, REFUTED, Finding
-from residua.claims.evidence import Evidence, Found, average, both, decided, paired
-from residua.seeds import mean
-from residua.studies import construction, data_size
+from residua.claims.evidence import Evidence, Found, average, both, decided
+from residua.seeds import mean, paired
+from residua.studies import construction, data_size, degradation
 from residua.sweeps import Row
-from residua.verdicts import error, points
+from residua.verdicts import by_seed, points
 from residua.words import percent
 
 SHALLOW, DEEP = 20, 44  # a claim about 20 and 56 layers takes depths at least so far apart
@@ -24,24 +24,9 @@ def depths_of(rows: Sequence[Row], family: str) -> list[int]:
     return sorted({row["depth"] for row in rows if row["family"] == family})
 
 
-def ends(rows: Sequence[Row], family: str, depth: int, role: str) -> dict[int, float]:
-    """Errors at the end, by seed."""
-    own = [row for row in rows if (row["family"], row["depth"]) == (family, depth)]
-    return {row["seed"]: error(row, role) for row in own}
-
-
-def rise(known: Found, family: str, role: str) -> list[float]:
-    """The deepest network's error minus the shallowest's, for each seed."""
-    depths = depths_of(known.rows, family)
-    if len(depths) < 2:
-        return []
-    deep, shallow = (ends(known.rows, family, depths[place], role) for place in (-1, 0))
-    return paired(deep, shallow)
-
-
 def risen(known: Found, role: str) -> Finding:
     """Whether the error of plain networks rises with depth."""
-    depths, apart = depths_of(known.rows, "plain"), rise(known, "plain", role)
+    depths, apart = depths_of(known.rows, "plain"), degradation.rises(known.rows, "plain", role)
     if not apart:
         return Finding(NOT_RUN, "The study has no plain networks of two depths.", known.folder)
     words = (
@@ -85,8 +70,10 @@ def converges_faster(evidence: Evidence) -> Finding:
         "beside residual ones, on average over epochs"
     )
     speed = decided(faster, words, known.folder)
-    apart = paired(*(ends(known.rows, family, depth, "test") for family in ("plain", "residual")))
-    gap = mean(apart)
+    twins = (
+        by_seed(known.rows, "test", family=family, depth=depth) for family in ("plain", "residual")
+    )
+    gap = mean(paired(*twins).values())
     told = f"At the end their test error differs by {points(gap)}."
     alike = -ALIKE < gap.low and gap.high < ALIKE
     unlike = gap.low > ALIKE or gap.high < -ALIKE
@@ -112,9 +99,9 @@ def trainable(evidence: Evidence) -> Finding:
         return Finding(NOT_RUN, words, known.folder)
     depth = max(deep)
     half = 0.5 * (1 - 1 / len(evidence.data.classes))
-    found = mean(list(ends(known.rows, "residual", depth, "train").values()))
-    other = ends(known.rows, "plain", depth, "train")
-    beside = f"; plain ones {percent(mean(list(other.values())).mean, 1)}" if other else ""
+    found = mean(by_seed(known.rows, family="residual", depth=depth).values())
+    other = by_seed(known.rows, family="plain", depth=depth)
+    beside = f"; plain ones {percent(mean(other.values()).mean, 1)}" if other else ""
     words = (
         f"Residual networks of {depth} layers end with {percent(found.mean, 1)} training error "
         f"({percent(max(0, found.low), 1)} to {percent(min(1, found.high), 1)}){beside}; guessing "
@@ -138,9 +125,9 @@ def highways(evidence: Evidence) -> Finding:
     if len(shares) < 2 or not all(gaps.values()):
         return Finding(NOT_RUN, "The study has not both kinds of network.", known.folder)
     most = shares[-1]
-    worse = list(gaps[most, "test"].values())
+    worse = gaps[most, "test"]
     closing = paired(gaps[shares[0], "test"], gaps[most, "test"])
-    fits = average(list(gaps[most, "train"].values()))
+    fits = average(gaps[most, "train"])
     return both(
         decided(
             worse,
@@ -179,18 +166,12 @@ def twins(evidence: Evidence) -> Finding:
     known = evidence.found.get("twins")
     if known is None:
         return evidence.missing("trainings of networks of 18 and 34 layers")
-    plain = paired(*(by_seed(known.rows, f"plain {depth}") for depth in (34, 18)))
-    residual = paired(*(by_seed(known.rows, f"residual {depth}") for depth in (18, 34)))
-    gain = [-value for value in residual]
+    plain = paired(*(by_seed(known.rows, "test", label=f"plain {depth}") for depth in (34, 18)))
+    less, more = (by_seed(known.rows, "test", label=f"residual {depth}") for depth in (18, 34))
     return both(
         decided(plain, f"Plain: {average(plain)} test error from 18 to 34 layers", known.folder),
-        decided(residual, f"Residual: {average(gain)}", known.folder),
+        decided(paired(less, more), f"Residual: {average(paired(more, less))}", known.folder),
     )
-
-
-def by_seed(rows: Sequence[Row], label: str, role: str = "test") -> Mapping[int, float]:
-    """The errors of one set of trainings."""
-    return {row["seed"]: error(row, role) for row in rows if row["label"] == label}
 
 
 def overfits(evidence: Evidence) -> Finding:
@@ -198,8 +179,8 @@ def overfits(evidence: Evidence) -> Finding:
     known = evidence.found.get("deepest")
     if known is None:
         return evidence.missing("trainings of 1202 layers (--budget full)")
-    worse = paired(by_seed(known.rows, "1202"), by_seed(known.rows, "110"))
-    fits = mean(list(by_seed(known.rows, "1202", "train").values()))
+    worse = paired(*(by_seed(known.rows, "test", label=label) for label in ("1202", "110")))
+    fits = mean(by_seed(known.rows, label="1202").values())
     status = CONFIRMED if fits.mean < 0.01 else REFUTED
     words = f"ResNet-1202 ends with {percent(fits.mean)} training error."
     return both(

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from residua.claims import CONFIRMED, NOT_RUN, REFUTED, Finding
+from residua.comparisons import LEVEL
 from residua.datasets.dataset import Dataset
 from residua.question import Budget
 from residua.runs import DONE, STUDY
-from residua.seeds import greater, mean
+from residua.seeds import greater, less, mean
 from residua.sweeps import Row
-from residua.verdicts import LEVEL, points
+from residua.verdicts import points
 
 
 class Found(NamedTuple):
@@ -72,9 +73,9 @@ def infos(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path.parent, info
 
 
-def decided(differences: Sequence[float], words: str, folder: str) -> Finding:
+def decided(differences: Mapping[int, float], words: str, folder: str) -> Finding:
     """Confirmed where differences of all seeds are shown to be above zero, refuted where below."""
-    p, against = greater(differences), greater([-value for value in differences])
+    p, against = greater(differences.values()), less(differences.values())
     told = f"{words} ({len(differences)} seeds, p = {min(p, against):.2g})."
     if p < LEVEL:
         return Finding(CONFIRMED, told, folder)
@@ -91,10 +92,5 @@ def both(first: Finding, second: Finding) -> Finding:
     return Finding(status, f"{first.evidence} {second.evidence}", first.source or second.source)
 
 
-def paired(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
-    """Differences of the seeds that both have."""
-    return [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
-
-
-def average(values: Sequence[float]) -> str:
-    return points(mean(values))
+def average(differences: Mapping[int, float]) -> str:
+    return points(mean(differences.values()))

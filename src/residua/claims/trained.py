@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from residua.claims import CONFIRMED, NOT_RUN, REFUTED, Finding
-from residua.claims.depth import by_seed
-from residua.claims.evidence import Evidence, average, both, decided, paired
+from residua.claims.evidence import Evidence, average, both, decided
 from residua.comparisons import LEVEL, holm
-from residua.seeds import mean
+from residua.runs import DONE
+from residua.seeds import mean, paired
 from residua.sweeps import Row
+from residua.verdicts import by_seed
 from residua.words import percent
 
 STATUS = {True: CONFIRMED, False: REFUTED, None: NOT_RUN}
@@ -32,7 +33,7 @@ def skipped(evidence: Evidence) -> Finding:
         for label in ("with decay", "without decay")
     }  # fmt: skip
     smaller = paired(shares["without decay"], shares["with decay"])
-    ends = [mean(list(own.values())).mean if own else float("nan") for own in shares.values()]
+    ends = [mean(own.values()).mean if own else float("nan") for own in shares.values()]
     words = (
         f"The branches of a ResNet-20 are {100 * ends[0]:.0f} % as large as what they are added to "
         f"after training with weight decay, {100 * ends[1]:.0f} % without"
@@ -45,7 +46,7 @@ def protocols(evidence: Evidence) -> Finding:
     known = evidence.found.get("protocols")
     if known is None:
         return evidence.missing("answers of networks that learned crops and mirror images")
-    rows = [row for row in known.rows if row["status"] == "done"]
+    rows = [row for row in known.rows if row["status"] == DONE]
     p_values = holm([float(row["p_value"]) for row in rows]) if rows else []
     lower = [row["difference"] < 0 and p < LEVEL for row, p in zip(rows, p_values, strict=True)]
     higher = [row["difference"] > 0 and p < LEVEL for row, p in zip(rows, p_values, strict=True)]
@@ -73,7 +74,7 @@ def high_rates(evidence: Evidence) -> Finding:
     if known is None:
         return evidence.missing("trainings with and without batch norm")
     own = {
-        (norm, rate): by_seed(known.rows, f"{norm} {rate}", "train")
+        (norm, rate): by_seed(known.rows, label=f"{norm} {rate}")
         for norm in ("batch", "none")
         for rate in (HIGH, LOW)
     }
@@ -99,5 +100,5 @@ def high_rates(evidence: Evidence) -> Finding:
 def table(rows: Sequence[Row]) -> str:
     """Mean training errors by label."""
     labels = dict.fromkeys(row["label"] for row in rows)
-    ends = {label: mean(list(by_seed(rows, label, "train").values())).mean for label in labels}
+    ends = {label: mean(by_seed(rows, label=label).values()).mean for label in labels}
     return ", ".join(f"{label} times {percent(value, 0)}" for label, value in ends.items())

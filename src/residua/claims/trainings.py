@@ -33,7 +33,7 @@ from residua.question import Budget, Subject
 from residua.runs import DONE
 from residua.sweeps import Cell, Measured, stored, sweep
 from residua.testing import Asking, evaluate
-from residua.trials import affordable, built, image_seconds, outcome, recipe_of
+from residua.trials import built, fullest, outcome, recipe_of
 from residua.trials import finished as trained_network
 
 PLAN = "plan.json"
@@ -132,12 +132,8 @@ def write(folder: Path, plan: Mapping[str, Any]) -> None:
 
 def scaled(name: str, subject: Subject, budget: Budget) -> Factors:
     """Seeds, epochs and images that a budget allows."""
-    costs: dict[str, float] = {}
-    for variant in SETS[name].values():
-        if variant.network not in costs:
-            costs[variant.network] = image_seconds(subject, variant.network, Factors())
-    each = sum(costs[variant.network] for variant in SETS[name].values())
-    return affordable(subject, Factors(), budget, each)[0]
+    names = [variant.network for variant in SETS[name].values()]
+    return fullest(subject, budget, [Factors()], lambda _: names)
 
 
 def trainings(name: str, factors: Factors) -> list[Cell]:
@@ -210,8 +206,7 @@ def asked(data: Dataset, subject: Subject, cell: Cell, folder: Path) -> Mapping[
     """The error by a protocol against that of a single view, on the same images."""
     protocol, images = cell.values["protocol"], cell.values["images"]
     test = data.splits["test"]
-    some = test.select([n * len(test) // images for n in range(images)])
-    part = replace(data, splits={**data.splits, "test": some})
+    part = replace(data, splits={**data.splits, "test": test.evenly(images)})
     members = [weights_of(data)[name] for name in cell.values["network"].split(" + ")]
 
     def tested(way: str) -> tuple[Evaluation, list[Evaluation]]:

@@ -31,8 +31,9 @@ def resume(
     directory = open_run(run)
     from residua import workflow
     from residua.commands import progress
+    from residua.runs import DONE
 
-    if directory.info().get("status") == "done":
+    if directory.info().get("status") == DONE:
         terminal.say("the run has ended; nothing is left to do")
         terminal.answer(progress.ending(directory, terminal))
         return

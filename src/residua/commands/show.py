@@ -116,12 +116,7 @@ def chosen(name: str, classes: int | None) -> tuple["Network", int]:
     from residua.commands.models import is_model, open_model
 
     if not is_model(name):
-        family, _, _ = networks.parse(name)
-
-        import torch
-
-        with torch.device("meta"):  # no weights are drawn for what only shapes decide
-            return networks.build(name, classes), family.size
+        return networks.weightless(name, classes), networks.parse(name)[0].size
     weights = open_model(name).weights
     if classes not in (None, len(weights.classes)):
         raise Refused(f"these weights tell {len(weights.classes)} classes", f"--classes {classes}")

@@ -298,6 +298,18 @@ def build(
     return network
 
 
+def weightless(name: str, classes: int | None = None, channels: int = 3) -> "Network":
+    """Build a network whose weights take neither time nor memory, where only shapes matter.
+
+    Raises:
+        Refused: as `build` does.
+    """
+    import torch
+
+    with torch.device("meta"):
+        return build(name, classes, channels)
+
+
 def parse(name: str) -> tuple[Family, int, dict[str, str]]:
     """Split a name into its family, depth and options, the defaults filled in."""
     parts = split(name, NETWORKS)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from residua.errors import Refused
-from residua.networks import NETWORKS, build, parse
+from residua.networks import NETWORKS, build, parse, weightless
 from residua.networks.naming import split, written
 from residua.networks.network import Network
 from residua.networks.norms import Scale, Shift
@@ -117,11 +117,10 @@ def nearest(network: Network) -> str:
     for depth in parse(network.name)[0].depths:
         if depth <= network.depth or len(found) == 2:
             continue
-        with torch.device("meta"):
-            try:
-                deep = build(renamed(network.name, depth), network.classes, network.channels)
-            except Refused:  # an option that this depth cannot have
-                continue
+        try:
+            deep = weightless(renamed(network.name, depth), network.classes, network.channels)
+        except Refused:  # an option that this depth cannot have
+            continue
         if is_part(old, deep.state_dict()):
             found.append(str(depth))
     if not found:

@@ -8,10 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-import torch
-
 from residua.errors import Refused
-from residua.networks import NETWORKS, build, parse
+from residua.networks import NETWORKS, parse, weightless
 from residua.networks.elsewhere import STYLES, Names
 from residua.networks.naming import Choice, Counts, written
 from residua.networks.renaming import ours_of, places
@@ -178,8 +176,7 @@ def fits(given: Shapes, style: str, name: str, classes: int, channels: int) -> b
     """Tell whether `name` is a network that has such tensors."""
     try:
         parse(name)
-        with torch.device("meta"):
-            network = build(name, classes, channels)
+        network = weightless(name, classes, channels)
     except Refused:  # no such depth, width or option
         return False
     wanted = {place.name: place.shape for place in places(network, style).values()}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from residua.errors import BadData, Refused, unknown
-from residua.networks import build
+from residua.networks import weightless
 from residua.networks.elsewhere import STYLES
 from residua.networks.network import Network
 from residua.networks.recognize import COUNTER, Shapes, network_for
@@ -94,8 +94,7 @@ def assumption(network: Network, style: str) -> str:
 
 def of_classes(network: Network) -> set[str]:
     """The names of the tensors whose shapes depend on the number of classes."""
-    with torch.device("meta"):
-        more = build(network.name, network.classes + 1, network.channels).state_dict()
+    more = weightless(network.name, network.classes + 1, network.channels).state_dict()
     return {name for name, own in network.state_dict().items() if own.shape != more[name].shape}
 
 

@@ -65,10 +65,8 @@ def sample(
     split: Split, preprocessing: Preprocessing, count: int, device: torch.device
 ) -> list[Batch]:
     """Images from all over a split, without augmentation, to average a loss over."""
-    count = min(count, len(split))
-    some = split.select([index * len(split) // count for index in range(count)])
     batch = max(1, PIXELS // preprocessing.size**2)
-    return list(evaluation(some, preprocessing, batch, device))
+    return list(evaluation(split.evenly(count), preprocessing, batch, device))
 
 
 class Loss(NamedTuple):

@@ -15,7 +15,7 @@ from residua.report.markup import (
     join,
     table,
 )
-from residua.runs import RunDirectory
+from residua.runs import DONE, RunDirectory
 from residua.words import moment, place, plain
 
 UNSURE = "Not enough evidence"
@@ -46,7 +46,7 @@ def study_page(run: RunDirectory) -> str:
 
 def header(title: str, info: Mapping[str, Any]) -> Html:
     """The question and what follows for it."""
-    done = info.get("status") == "done"
+    done = info.get("status") == DONE
     answer = ANSWERS[info.get("holds")] if done else "Not measured to the end"
     budget = info.get("budget") or {}
     cells = f"{len(info.get('rows') or ())} of {info.get('cells', 0)}"

@@ -19,16 +19,16 @@ from typing import Any
 
 from residua import plots
 from residua.batches import evaluation
-from residua.errors import unknown
+from residua.comparisons import LEVEL
 from residua.factors import Factors
-from residua.families import FAMILIES
+from residua.families import network_name
 from residua.networks.deepened import deepened, difference
 from residua.networks.network import Network
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.seeds import FEWEST, greater, mean
+from residua.seeds import greater, mean, paired
 from residua.sweeps import Cell, Row
-from residua.trials import affordable, built, finished, image_seconds, outcome, recipe_of
-from residua.verdicts import FITTED, LEVEL, error, failures, points
+from residua.trials import built, finished, fullest, outcome, recipe_of
+from residua.verdicts import FITTED, by_seed, error, failures, judge, points
 from residua.words import percent
 
 SLACK = 0.01  # of the training error: a solution is kept if it stays within this
@@ -39,17 +39,17 @@ CHOICES = ((20, 56), (8, 32), (8, 20))  # depths, from the first that can be aff
 
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
     """The largest step in depth of which five seeds can be afforded."""
-    given = replace(given, families=given.families or ("plain", "residual"))
-    for depths in CHOICES if budget.seconds is not None else CHOICES[:1]:
-        chosen = replace(given, depths=given.depths or depths)
-        each = 0.0
-        for family in chosen.families or ():
-            low, high = (image_seconds(subject, name, chosen) for name in pair(chosen, family))
-            each += 3 * low + 3 * high  # parts of the three trainings
-        scaled, enough = affordable(subject, chosen, budget, each)
-        if enough or given.depths:
-            break
-    return scaled
+    families = given.families or ("plain", "residual")
+    choices = [
+        replace(given, families=families, depths=given.depths or depths)
+        for depths in (CHOICES if budget.seconds is not None else CHOICES[:1])
+    ]
+    return fullest(subject, budget, choices, parts)
+
+
+def parts(factors: Factors) -> list[str]:
+    """The networks of all parts of a seed's trainings."""
+    return [name for family in factors.families or () for name in 3 * pair(factors, family)]
 
 
 def pair(factors: Factors, family: str) -> tuple[str, str]:
@@ -59,9 +59,7 @@ def pair(factors: Factors, family: str) -> tuple[str, str]:
         Refused: there is no such family.
     """
     depths = factors.depths or (0,)
-    if family not in FAMILIES:
-        raise unknown("family", family, FAMILIES)
-    return FAMILIES[family].format(min(depths)), FAMILIES[family].format(max(depths))
+    return network_name(family, min(depths)), network_name(family, max(depths))
 
 
 def cells(factors: Factors) -> list[Cell]:
@@ -104,15 +102,10 @@ def apart(subject: Subject, one: Network, other: Network) -> float:
     return difference(one, other.cpu(), images)
 
 
-def excess(rows: Sequence[Row], family: str, start: str, against: str) -> list[float]:
+def excess(rows: Sequence[Row], family: str, start: str, against: str) -> dict[int, float]:
     """Training error at the end of one training minus that of another, for each seed."""
-    found = {(r["start"], r["seed"]): error(r) for r in rows if r["family"] == family}
-    seeds = sorted({seed for _, seed in found})
-    return [
-        found[start, seed] - found[against, seed]
-        for seed in seeds
-        if (start, seed) in found and (against, seed) in found
-    ]
+    ends = (by_seed(rows, family=family, start=each) for each in (start, against))
+    return paired(*ends)
 
 
 def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
@@ -128,30 +121,34 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
         numbers[family], words = account(rows, family)
         facts.append(words)
     main = families[0]
-    lost = excess(rows, main, "built", "shallow")
-    kept, left = greater([SLACK - each for each in lost]), greater(lost)
-    limited = limits(factors, rows)
+    lost = excess(rows, main, "built", "shallow").values()
+    kept, left = greater(SLACK - each for each in lost), greater(lost)
     exact = all(row.get("difference", 0.0) == 0.0 for row in rows)
     told = " ".join(
         ["The construction computes the same function to the last bit."] * exact + facts
     )
-    unfound = greater(excess(rows, main, "scratch", "built")) < LEVEL
+    unfound = greater(excess(rows, main, "scratch", "built").values()) < LEVEL
     what = f"the solution that a deeper {main} network has by construction"
     then = ", and does not find it from scratch" if unfound else ""
-    if kept < LEVEL:
-        worse = ", if not quite" if left < LEVEL else ""
-        return Verdict(True, f"SGD keeps {what}{worse}{then}. {told}", kept, numbers, limited)
-    if left < LEVEL:
-        by = f", by {100 * mean(lost).mean:.1f} points"
-        return Verdict(False, f"SGD leaves {what}{by}{then}. {told}", left, numbers, limited)
-    few = f" {FEWEST} seeds are the fewest that can show it." if len(lost) < FEWEST else ""
-    return Verdict(None, f"Not enough evidence. {told}{few}", kept, numbers, limited)
+    worse = ", if not quite" if left < LEVEL else ""
+    return judge(
+        kept,
+        left,
+        len(lost),
+        (
+            f"SGD keeps {what}{worse}{then}.",
+            f"SGD leaves {what}, by {100 * mean(lost).mean:.1f} points{then}.",
+        ),
+        facts=told,
+        numbers=numbers,
+        limits=limits(factors, rows),
+    )
 
 
 def account(rows: Sequence[Row], family: str) -> tuple[dict[str, Any], str]:
     """What became of a family's construction, in numbers and in a sentence."""
-    kept = excess(rows, family, "built", "shallow")
-    found = excess(rows, family, "scratch", "built")
+    kept = excess(rows, family, "built", "shallow").values()
+    found = excess(rows, family, "scratch", "built").values()
     numbers: dict[str, Any] = {"built - shallow": mean(kept)._asdict(), "seeds": len(kept)}
     words = (
         f"The training error of the {family} network that is built, and goes on, ends "

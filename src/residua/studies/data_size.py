@@ -18,23 +18,15 @@ from typing import Any
 
 import torch
 
-from residua import networks, plots
+from residua import plots
 from residua.datasets.dataset import Split
 from residua.factors import Factors
 from residua.families import names, network_name
-from residua.networks.graph import graph
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.seeds import FEWEST, greater, mean
+from residua.seeds import greater, less, mean, paired
 from residua.sweeps import Cell, Row
-from residua.trials import (
-    built,
-    errors,
-    finished,
-    fullest,
-    recipe_of,
-    trained,
-)
-from residua.verdicts import LEVEL, error, failures, points
+from residua.trials import built, errors, finished, fullest, multiply_adds, recipe_of, trained
+from residua.verdicts import by_seed, failures, judge, points
 
 # What is given up first where the budget is short: depth, then shares between.
 PAIR = ("highway", "residual")
@@ -80,7 +72,7 @@ def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Map
         pass
     found = errors(replace(subject, train=own), finished(folder))
     weights = sum(weight.numel() for weight in network.parameters())
-    return {"multiply_adds": multiply_adds(name, subject), "parameters": weights, **found}
+    return {"multiply_adds": multiply_adds(subject, name), "parameters": weights, **found}
 
 
 def part(split: Split, share: float, seed: int) -> Split:
@@ -96,26 +88,13 @@ def repeated(split: Split, length: int) -> Split:
     return split.select(torch.arange(length) % len(split))
 
 
-def multiply_adds(name: str, subject: Subject) -> int:
-    """Of one image, forward."""
-    with torch.device("meta"):
-        network = networks.build(name, len(subject.classes))
-    size = subject.look.size
-    return graph(network, (network.channels, size, size)).multiply_adds
-
-
 def gaps(rows: Sequence[Row], share: float, role: str) -> dict[int, float]:
     """Error of the deepest highway network minus that of the residual one, by seed."""
     depth = max((row["depth"] for row in rows), default=0)
-    first, second = (
-        {
-            row["seed"]: error(row, role)
-            for row in rows
-            if (row["family"], row["depth"], row["share"]) == (family, depth, share)
-        }
-        for family in PAIR
+    highway, residual = (
+        by_seed(rows, role, family=family, depth=depth, share=share) for family in PAIR
     )
-    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
+    return paired(highway, residual)
 
 
 def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
@@ -124,33 +103,35 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
     if len(shares) < 2 or not gaps(rows, shares[0], "test"):
         return Verdict(None, "Not enough evidence: it takes both kinds of network and two shares.")
     few, many = (gaps(rows, share, "test") for share in (shares[0], shares[-1]))
-    seeds = sorted(few.keys() & many.keys())
-    closing = [few[seed] - many[seed] for seed in seeds]
-    p, against = greater(closing), greater([-each for each in closing])
-    train = list(gaps(rows, shares[-1], "train").values())
+    closing = paired(few, many).values()
+    p, against = greater(closing), less(closing)
+    train = gaps(rows, shares[-1], "train").values()
     numbers: dict[str, Any] = {
-        f"{role} gap at {share:g}": mean(list(gaps(rows, share, role).values()))._asdict()
+        f"{role} gap at {share:g}": mean(gaps(rows, share, role).values())._asdict()
         for role in ("test", "train")
         for share in shares
     }
-    numbers |= {"closing": mean(closing)._asdict(), "seeds": len(seeds)}
+    numbers |= {"closing": mean(closing)._asdict(), "seeds": len(closing)}
     numbers["p of the training gap"] = greater(train)
     facts = (
         f"The highway network's test error beside the residual one's is "
-        f"{points(mean(list(few.values())))} with {percent(shares[0])} of the images and "
-        f"{points(mean(list(many.values())))} with {percent(shares[-1])} ({len(seeds)} seeds, "
+        f"{points(mean(few.values()))} with {percent(shares[0])} of the images and "
+        f"{points(mean(many.values()))} with {percent(shares[-1])} ({len(closing)} seeds, "
         f"p = {min(p, against):.2g}); its training error then is {points(mean(train))} "
         f"(p = {greater(train):.2g})."
     )
-    limited = limits(rows)
-    if p < LEVEL:
-        words = f"Highway networks want more images than residual ones. {facts}"
-        return Verdict(True, words, p, numbers, limited)
-    if against < LEVEL:
-        words = f"Highway networks fall behind as images are added. {facts}"
-        return Verdict(False, words, against, numbers, limited)
-    none = f" {FEWEST} seeds are the fewest that can show it." if len(seeds) < FEWEST else ""
-    return Verdict(None, f"Not enough evidence. {facts}{none}", p, numbers, limited)
+    return judge(
+        p,
+        against,
+        len(closing),
+        (
+            "Highway networks want more images than residual ones.",
+            "Highway networks fall behind as images are added.",
+        ),
+        facts=facts,
+        numbers=numbers,
+        limits=limits(rows),
+    )
 
 
 def percent(share: float) -> str:

@@ -15,10 +15,10 @@ from residua import plots
 from residua.factors import Factors
 from residua.families import names, network_name
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.seeds import FEWEST, greater, mean
+from residua.seeds import greater, less, mean, paired
 from residua.sweeps import Cell, Row
 from residua.trials import built, fullest, outcome, recipe_of
-from residua.verdicts import LEVEL, error, failures, points, unfitted
+from residua.verdicts import by_seed, failures, judge, points, unfitted
 
 # What is given up first where the budget is short: depths, then highway networks.
 CHOICES = (
@@ -57,16 +57,15 @@ def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Map
     return outcome(subject, built(subject, recipe), recipe, folder)
 
 
-def rises(rows: Sequence[Row], family: str) -> dict[int, float]:
-    """Training error of the deepest network of a family minus that of the shallowest, by seed."""
-    own = [row for row in rows if row["family"] == family]
-    depths = sorted({row["depth"] for row in own})
+def rises(rows: Sequence[Row], family: str, role: str = "train") -> dict[int, float]:
+    """Error of the deepest network of a family minus that of the shallowest, by seed."""
+    depths = {row["depth"] for row in rows if row["family"] == family}
     if len(depths) < 2:
         return {}
-    found = {(row["depth"], row["seed"]): error(row) for row in own}
-    seeds = sorted({row["seed"] for row in own})
-    both = [s for s in seeds if (depths[0], s) in found and (depths[-1], s) in found]
-    return {seed: found[depths[-1], seed] - found[depths[0], seed] for seed in both}
+    deep, shallow = (
+        by_seed(rows, role, family=family, depth=depth) for depth in (max(depths), min(depths))
+    )
+    return paired(deep, shallow)
 
 
 def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
@@ -82,11 +81,9 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
         return Verdict(
             None, "Not enough evidence: it takes plain and residual networks of two depths."
         )
-    own = [plain[seed] for seed in seeds]
-    apart = [plain[seed] - residual[seed] for seed in seeds]
-    p = max(greater(own), greater(apart))
-    against = min(greater([-rise for rise in own]), greater([-gap for gap in apart]))
-    rise, other = mean(own), mean([residual[seed] for seed in seeds])
+    own, apart = [plain[seed] for seed in seeds], list(paired(plain, residual).values())
+    p, against = max(greater(own), greater(apart)), min(less(own), less(apart))
+    rise, other = mean(own), mean(residual[seed] for seed in seeds)
     numbers = {
         "plain": rise._asdict(),
         "residual": other._asdict(),
@@ -98,14 +95,18 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
         f"{points(rise)}, that of residual networks by {points(other)} ({len(seeds)} seeds, "
         f"p = {p:.2g})."
     )
-    if p < LEVEL:
-        words = f"Depth hurts plain networks here, and shortcuts mend it. {facts}"
-        return Verdict(True, words, p, numbers, limits(factors, rows))
-    if against < LEVEL:
-        words = f"Depth does not hurt plain networks more than residual ones here. {facts}"
-        return Verdict(False, words, against, numbers, limits(factors, rows))
-    few = f" {FEWEST} seeds are the fewest that can show it." if len(seeds) < FEWEST else ""
-    return Verdict(None, f"Not enough evidence. {facts}{few}", p, numbers, limits(factors, rows))
+    return judge(
+        p,
+        against,
+        len(seeds),
+        (
+            "Depth hurts plain networks here, and shortcuts mend it.",
+            "Depth does not hurt plain networks more than residual ones here.",
+        ),
+        facts=facts,
+        numbers=numbers,
+        limits=limits(factors, rows),
+    )
 
 
 def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:

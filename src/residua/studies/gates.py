@@ -23,18 +23,10 @@ from residua.factors import Factors
 from residua.networks.network import Network
 from residua.networks.residual import Gated
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.seeds import FEWEST, greater, mean
+from residua.seeds import greater, less, mean, paired
 from residua.sweeps import Cell, Row
-from residua.trials import (
-    WATCHED,
-    affordable,
-    built,
-    finished,
-    image_seconds,
-    outcome,
-    recipe_of,
-)
-from residua.verdicts import LEVEL, error, failures, unfitted
+from residua.trials import WATCHED, built, finished, fullest, outcome, recipe_of
+from residua.verdicts import by_seed, failures, judge, plainly, unfitted
 from residua.words import percent
 
 HIGHWAY, RESIDUAL = "resnet{}-cifar-join=gate-bias={:g}", "resnet{}-cifar"
@@ -52,20 +44,21 @@ FULL = ((110,), (0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0))
 
 def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
     """The most biases, in the deepest network, of which five seeds can be afforded."""
-    costs: dict[str, float] = {}
-    for depths, biases in CHOICES if budget.seconds is not None else (FULL,):
-        chosen = replace(given, depths=given.depths or depths, biases=given.biases or biases)
-        each = 0.0
-        for depth in chosen.depths or ():
-            for name in (HIGHWAY.format(depth, BEST), RESIDUAL.format(depth)):
-                if name not in costs:
-                    costs[name] = image_seconds(subject, name, chosen)
-            gated, plain = costs[HIGHWAY.format(depth, BEST)], costs[RESIDUAL.format(depth)]
-            each += len(chosen.biases or ()) * gated + plain
-        scaled, enough = affordable(subject, chosen, budget, each)
-        if enough or (given.depths and given.biases):
-            break
-    return scaled
+    choices = [
+        replace(given, depths=given.depths or depths, biases=given.biases or biases)
+        for depths, biases in (CHOICES if budget.seconds is not None else (FULL,))
+    ]
+    return fullest(subject, budget, choices, names)
+
+
+def names(factors: Factors) -> list[str]:
+    """The networks of a seed, as costly: what a gate starts from costs nothing."""
+    gated = len(factors.biases or ())
+    return [
+        name
+        for depth in factors.depths or ()
+        for name in [*gated * [HIGHWAY.format(depth, BEST)], RESIDUAL.format(depth)]
+    ]
 
 
 def cells(factors: Factors) -> list[Cell]:
@@ -87,12 +80,8 @@ def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Map
     if bias is None:
         return row
     found = gates(subject, finished(folder), subject.test.evenly(WATCHED))
-    known = {"gate": float(found.mean()), "gates": rounded(found)}
-    return {**row, **known, "classes": list(subject.classes)}
-
-
-def rounded(values: Tensor) -> list[list[float]]:
-    return [[round(value, 6) for value in row] for row in values.tolist()]
+    kept = [[plainly(value) for value in values] for values in found.tolist()]
+    return {**row, "gate": float(found.mean()), "gates": kept, "classes": list(subject.classes)}
 
 
 @torch.inference_mode()
@@ -128,12 +117,6 @@ def recorded(blocks: Sequence[Gated]) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def by_seed(rows: Sequence[Row], depth: int, bias: float | None) -> dict[int, float]:
-    """Training error of the networks of a depth and bias."""
-    own = [row for row in rows if row["depth"] == depth and row["bias"] == bias]
-    return {row["seed"]: error(row) for row in own}
-
-
 def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
     """The deepest network fits its images better if gates begin closed than if they begin open.
 
@@ -146,33 +129,36 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
     closed = min(biases, key=lambda bias: abs(bias - BEST))
     if closed == opened:
         closed = biases[0]
-    first, second = by_seed(rows, depth, opened), by_seed(rows, depth, closed)
-    gaps = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
+    found = {bias: by_seed(rows, depth=depth, bias=bias) for bias in biases}
+    gaps = paired(found[opened], found[closed]).values()
     if not gaps:
         return Verdict(None, "Not enough evidence: no seed has both biases.")
-    p, against = greater(gaps), greater([-gap for gap in gaps])
-    found = {bias: list(by_seed(rows, depth, bias).values()) for bias in biases}
-    means = {f"{bias:g}": mean(values) for bias, values in found.items() if values}
+    p, against = greater(gaps), less(gaps)
+    means = {f"{bias:g}": mean(own.values()) for bias, own in found.items() if own}
     numbers: dict[str, Any] = {f"bias {bias}": value._asdict() for bias, value in means.items()}
     numbers |= {"open - closed": mean(gaps)._asdict(), "seeds": len(gaps)}
-    known = by_seed(rows, depth, None)
-    beside = f", the residual network's {percent(mean(list(known.values())).mean)}" if known else ""
-    if known:
-        numbers["residual"] = mean(list(known.values()))._asdict()
+    beside = ""
+    if known := by_seed(rows, depth=depth, bias=None):
+        residual = mean(known.values())
+        numbers["residual"] = residual._asdict()
+        beside = f", the residual network's {percent(residual.mean)}"
     facts = (
         f"At {depth} layers the training error is {percent(means[f'{opened:g}'].mean)} with gates "
         f"from {opened:g} and {percent(means[f'{closed:g}'].mean)} from {closed:g}{beside} "
         f"({len(gaps)} seeds, p = {min(p, against):.2g}). {carried(rows, depth, closed)}"
     )
-    limited = limits(factors, rows)
-    if p < LEVEL:
-        words = f"Highway networks fit better if their gates begin closed. {facts}"
-        return Verdict(True, words, p, numbers, limited)
-    if against < LEVEL:
-        words = f"Highway networks fit better if their gates begin open. {facts}"
-        return Verdict(False, words, against, numbers, limited)
-    few = f" {FEWEST} seeds are the fewest that can show it." if len(gaps) < FEWEST else ""
-    return Verdict(None, f"Not enough evidence. {facts}{few}", p, numbers, limited)
+    return judge(
+        p,
+        against,
+        len(gaps),
+        (
+            "Highway networks fit better if their gates begin closed.",
+            "Highway networks fit better if their gates begin open.",
+        ),
+        facts=facts,
+        numbers=numbers,
+        limits=limits(factors, rows),
+    )
 
 
 def carried(rows: Sequence[Row], depth: int, bias: float) -> str:

@@ -14,24 +14,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from torch import nn
 
 from residua import networks, plots
 from residua.errors import unknown
 from residua.factors import Factors
 from residua.families import FAMILIES
-from residua.followed import batch_of, follow, norms, plainly, state
+from residua.followed import batch_of, follow, norms, state
 from residua.networks.network import Network
 from residua.probes.diagnosis import CHANGE, OVERFLOW, times
 from residua.probes.flow import carried, gradient_flow
 from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.recipes import Recipe
 from residua.runs import DONE
-from residua.seeds import FEWEST, greater
+from residua.seeds import FEWEST, greater, less
 from residua.sweeps import Cell, Row
 from residua.trials import affordable, built, image_seconds, recipe_of
-from residua.verdicts import LEVEL
+from residua.verdicts import judge, plainly
 from residua.words import percent
 
 KINDS = {
@@ -58,8 +57,8 @@ def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
         seeds=given.seeds or FEWEST,
     )
     names = [name_of(cell) for cell in cells(replace(chosen, seeds=1))]
-    with torch.device("meta"):  # a depth that a family cannot have is refused before any work
-        depths = [networks.build(name, len(subject.classes)).depth for name in names]
+    # A depth that a family cannot have is refused here, before any work.
+    depths = [networks.weightless(name, len(subject.classes)).depth for name in names]
     first = min(range(len(names)), key=depths.__getitem__)
     each = DEARER * image_seconds(subject, names[first], chosen) * sum(depths) / depths[first]
     asked = replace(chosen, seeds=1, epochs=given.epochs or FOLLOWED)
@@ -177,15 +176,19 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
         few = "Not enough evidence: it takes plain and residual networks of one depth."
         return Verdict(None, f"{few} {words}", None, numbers, limits(factors, rows))
     out, within = [change(row) - CHANGE for row in plain], [CHANGE - change(r) for r in residual]
-    p, against = max(greater(out), greater(within)), greater([-value for value in out])
     depth = plain[0]["depth"]
-    if p < LEVEL:
-        start = f"At {depth} layers gradients go wrong without shortcuts, and are sound with them."
-        return Verdict(True, f"{start} {words}", p, numbers, limits(factors, rows))
-    if against < LEVEL:
-        start = f"Gradients of plain networks of {depth} layers are healthy here."
-        return Verdict(False, f"{start} {words}", against, numbers, limits(factors, rows))
-    return Verdict(None, f"Not enough evidence. {words}", p, numbers, limits(factors, rows))
+    return judge(
+        max(greater(out), greater(within)),
+        less(out),
+        min(len(plain), len(residual)),
+        (
+            f"At {depth} layers gradients go wrong without shortcuts, and are sound with them.",
+            f"Gradients of plain networks of {depth} layers are healthy here.",
+        ),
+        facts=words,
+        numbers=numbers,
+        limits=limits(factors, rows),
+    )
 
 
 def told(rows: Sequence[Row]) -> str:
@@ -237,8 +240,6 @@ def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
             "Only networks before training were measured: a few steps may turn what is seen "
             "there. A longer budget, or --epochs 10, follows them."
         )
-    if (factors.seeds or 1) < FEWEST:
-        found.append(f"{FEWEST} seeds are the fewest that can show a difference.")
     failed = sum(row["status"] != DONE for row in rows)
     if failed:
         found.append(f"{failed} trainings diverged or ran out of memory.")

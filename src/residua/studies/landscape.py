@@ -24,10 +24,10 @@ from residua.once import architecture, ready, to_train, turn
 from residua.probes import landscapes
 from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.runs import DONE, RunDirectory
-from residua.seeds import FEWEST, Mean, greater, mean
+from residua.seeds import FEWEST, Mean, greater, less, mean
 from residua.sweeps import Cell, Row
 from residua.trials import affordable, errors, image_seconds
-from residua.verdicts import LEVEL
+from residua.verdicts import judge, plainly
 from residua.words import percent
 
 DEPTHS = (56, 32, 20)  # what is given up first where the budget is short
@@ -120,9 +120,9 @@ def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Map
         bends = landscapes.sharpness(network, sample)
         return {
             **errors(replace(subject, look=weights.preprocessing), network),
-            "eigenvalue": rounded(plain.eigenvalue),
-            "sharpness": rounded(bends.eigenvalue),
-            "residual": rounded(bends.residual),
+            "eigenvalue": plainly(plain.eigenvalue),
+            "sharpness": plainly(bends.eigenvalue),
+            "residual": plainly(bends.residual),
         }
     across, known = factors.points or 1, dict[str, Any]()
     if part == "plane":
@@ -137,7 +137,7 @@ def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Map
     return {
         "x": xs,
         "y": band,
-        "losses": [[rounded(each.loss) for each in row] for row in rows],
+        "losses": [[plainly(each.loss) for each in row] for row in rows],
         "errors": [[each.error for each in row] for row in rows],
         **known,
     }
@@ -168,11 +168,6 @@ def way(
     return placed, json.loads(known.read_text("utf-8"))
 
 
-def rounded(value: float) -> float | None:
-    """A number of six digits; None where there is none, far from trained weights."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None
-
-
 def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
     """Around the second network the loss is sharper than around the first.
 
@@ -190,10 +185,9 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
         return Verdict(None, words, limits=limit)
     bends = [math.log10(other.bend / one.bend) for one, other in known]
     tight = [one.near - other.near for one, other in known]
-    p = max(greater(bends), greater(tight))
-    against = max(greater([-x for x in bends]), greater([-x for x in tight]))
+    p, against = max(greater(bends), greater(tight)), max(less(bends), less(tight))
     ratio = Mean(*(10**x if x < 300 else math.inf for x in mean(bends)))
-    first, second = (mean([each.near for each in own]) for own in zip(*known, strict=True))
+    first, second = (mean(each.near for each in own) for own in zip(*known, strict=True))
     numbers = {
         "ratio_of_largest_eigenvalues": ratio._asdict(),
         f"near_{names[0]}": first._asdict(),
@@ -206,13 +200,18 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
         f", and {percent(second.mean, 0)} of the plane around it is within {NAT:g} of its loss, "
         f"beside {percent(first.mean, 0)} ({seeds} seeds, p = {min(p, against):.2g})."
     )
-    if p < LEVEL:
-        words = f"Around {names[1]} the loss is sharper. {said}"
-        return Verdict(True, words, p, numbers, limit)
-    if against < LEVEL:
-        words = f"Around {names[1]} the loss is not sharper, but flatter. {said}"
-        return Verdict(False, words, against, numbers, limit)
-    return Verdict(None, f"Not enough evidence. {said}", p, numbers, limit)
+    return judge(
+        p,
+        against,
+        seeds,
+        (
+            f"Around {names[1]} the loss is sharper.",
+            f"Around {names[1]} the loss is not sharper, but flatter.",
+        ),
+        facts=said,
+        numbers=numbers,
+        limits=limit,
+    )
 
 
 def times(ratio: float) -> str:

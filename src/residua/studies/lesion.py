@@ -40,13 +40,13 @@ from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.runs import DONE
 from residua.seeds import FEWEST
 from residua.sweeps import Cell, Row
+from residua.trials import SLOWER
 from residua.words import listed
 
 BATCH = 100  # images at a time: their activations stay in a core's cache
 POINTS = 10  # of the curves
 MANY = 20  # draws, where time does not count
 FEW = 100  # images: fewer tell too little of one block
-SLOWER = 1.25  # a core is when the others compute, too
 PATHS, PATH_IMAGES = 10, 16  # paths of each length for each draw, and images that follow one
 BACKWARD = 3  # times as long as forward alone, at most
 HALF = 0.5  # of what a network knows: a block that costs more is needed
@@ -235,11 +235,8 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
         return Verdict(None, "Not enough evidence: the whole network could not be measured.")
     found = [cost for cost in costs(rows) if cost.block not in whole["changing"]]
     knows = whole["chance"] - whole["error"]
-    if (
-        whole["images"] < FEW
-        or not found
-        or wilson(whole["wrong"], whole["images"])[1] > (whole["chance"])
-    ):
+    few = whole["images"] < FEW or not found
+    if few or wilson(whole["wrong"], whole["images"])[1] > whole["chance"]:
         return Verdict(
             None,
             f"Not enough evidence: it takes {FEW} test images, a network that tells more than the "

@@ -15,21 +15,19 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from residua import checkpoints, networks, plots
+from residua import networks, plots
 from residua.batches import evaluation
-from residua.checkpoints import Weights
 from residua.factors import Factors
 from residua.images import Preprocessing
 from residua.networks.network import Network
-from residua.once import to_train
-from residua.pretrained import is_pretrained
+from residua.once import opened, to_train
 from residua.probes.responses import responses
 from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.runs import DONE
-from residua.seeds import FEWEST, greater, mean
+from residua.seeds import greater, less, mean, paired
 from residua.sweeps import Cell, Row
 from residua.trials import built, finished, fullest, outcome, recipe_of
-from residua.verdicts import LEVEL
+from residua.verdicts import judge, plainly
 from residua.words import percent
 
 SHOWN = 500  # test images at most: a deviation over their positions needs no more
@@ -70,13 +68,6 @@ def learning(factors: Factors) -> list[str]:
     return [name for name in factors.networks or () if to_train(name)]
 
 
-def opened(name: str) -> Weights:
-    """A trained network, by a run, a weights file or a name in PRETRAINED."""
-    if not is_pretrained(name) and not Path(name).exists():
-        networks.parse(name)  # says what is wrong with it
-    return checkpoints.open_weights(name)
-
-
 def cells(factors: Factors) -> list[Cell]:
     """A training for each network and seed, a measurement for each one that is trained already."""
     return [
@@ -110,7 +101,7 @@ def measured(subject: Subject, network: Network, look: Preprocessing) -> dict[st
         "mean_response": float(np.mean(values)),
         "median_response": float(np.median(values)),
         "layers": [each.name for each in found],
-        "responses": [float(f"{value:.6g}") for value in values],
+        "responses": [plainly(value) for value in values],
     }
 
 
@@ -122,8 +113,7 @@ def shortened(network: Network) -> bool:
 def shown(subject: Subject, look: Preprocessing) -> Iterator[Tensor]:
     """Test images from all over the split, as a network is used to see them."""
     split = subject.test if look == subject.look else subject.data.splits["test"]
-    some = split.select(range(0, len(split), -(-len(split) // SHOWN)))
-    for batch in evaluation(some, look, BATCH, subject.execution.device):
+    for batch in evaluation(split.evenly(SHOWN), look, BATCH, subject.execution.device):
         yield batch.images
 
 
@@ -153,15 +143,11 @@ def comparisons(rows: Sequence[Row]) -> dict[str, list[float]]:
     if both := sorted(set(kinds["plain"]) & set(kinds["residual"])):
         depth = both[-1]
         pair = by_seed(rows, "plain", depth), by_seed(rows, "residual", depth)
-        found[f"plain-{depth} above residual-{depth}"] = paired(*pair)
+        found[f"plain-{depth} above residual-{depth}"] = list(paired(*pair).values())
     if len(depths := kinds["residual"]) > 1:
         pair = by_seed(rows, "residual", depths[0]), by_seed(rows, "residual", depths[-1])
-        found[f"residual-{depths[0]} above residual-{depths[-1]}"] = paired(*pair)
+        found[f"residual-{depths[0]} above residual-{depths[-1]}"] = list(paired(*pair).values())
     return found
-
-
-def paired(more: Mapping[int, float], less: Mapping[int, float]) -> list[float]:
-    return [more[seed] - less[seed] for seed in sorted(more.keys() & less.keys())]
 
 
 def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
@@ -178,15 +164,18 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
     if len(found) < 2 or not all(found.values()):
         few = "it takes plain and residual networks of one depth, and residual ones of two"
         return Verdict(None, f"Not enough evidence: {few}. {words}".strip(), None, numbers, told)
-    p = max(greater(values) for values in found.values())
-    against = min(greater([-value for value in values]) for values in found.values())
-    if p < LEVEL:
-        start = "Residual layers respond less than plain ones, and less the more there are."
-        return Verdict(True, f"{start} {words}", p, numbers, told)
-    if against < LEVEL:
-        start = "Responses are not smaller here on both counts."
-        return Verdict(False, f"{start} {words}", against, numbers, told)
-    return Verdict(None, f"Not enough evidence. {words}", p, numbers, told)
+    return judge(
+        max(map(greater, found.values())),
+        min(map(less, found.values())),
+        min(map(len, found.values())),
+        (
+            "Residual layers respond less than plain ones, and less the more there are.",
+            "Responses are not smaller here on both counts.",
+        ),
+        facts=words,
+        numbers=numbers,
+        limits=told,
+    )
 
 
 def difference(values: Sequence[float]) -> str:
@@ -222,8 +211,6 @@ def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
         )
     if any(row.get("depth") and "train_error" not in row for row in rows):
         found.append("Networks that came trained are single ones: no test over seeds is possible.")
-    if any(map(to_train, factors.networks or ())) and (factors.seeds or 1) < FEWEST:
-        found.append(f"{FEWEST} seeds are the fewest that can show a difference.")
     failed = sum(row["status"] != DONE for row in rows)
     if failed:
         found.append(f"{failed} networks diverged or ran out of memory and are left out.")

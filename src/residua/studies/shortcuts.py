@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from residua import plots
-from residua.comparisons import holm
+from residua.comparisons import LEVEL, holm
 from residua.errors import Refused, unknown
 from residua.factors import Factors
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.seeds import FEWEST, Mean, greater, mean
+from residua.seeds import FEWEST, Mean, greater, less, mean, paired
 from residua.sweeps import Cell, Row
 from residua.trials import built, fullest, outcome, recipe_of
-from residua.verdicts import FITTED, LEVEL, error, failures
+from residua.verdicts import FITTED, by_seed, error, failures, points
 from residua.words import listed, percent
 
 
@@ -130,10 +130,8 @@ def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Map
 
 def apart(rows: Sequence[Row], shortcut: str, role: str = "test") -> list[float]:
     """Error with a shortcut minus error with the identity, by seed."""
-    found = {(row["shortcut"], row["seed"]): error(row, role) for row in rows}
-    seeds = sorted({row["seed"] for row in rows})
-    both = [s for s in seeds if (shortcut, s) in found and (IDENTITY, s) in found]
-    return [found[shortcut, seed] - found[IDENTITY, seed] for seed in both]
+    ends = (by_seed(rows, role, shortcut=each) for each in (shortcut, IDENTITY))
+    return list(paired(*ends).values())
 
 
 class Compared(NamedTuple):
@@ -149,8 +147,7 @@ def compared(rows: Sequence[Row]) -> list[Compared]:
     """Each variant against the identity, by exact sign-flip tests adjusted as Holm 1979."""
     others = [each for each in dict.fromkeys(row["shortcut"] for row in rows) if each != IDENTITY]
     gaps = [apart(rows, each) for each in others]
-    worse = holm([greater(gap) for gap in gaps])
-    better = holm([greater([-value for value in gap]) for gap in gaps])
+    worse, better = holm(list(map(greater, gaps))), holm(list(map(less, gaps)))
     means = [mean(gap) if gap else Mean(math.nan, -math.inf, math.inf) for gap in gaps]
     return [Compared(*each) for each in zip(others, means, worse, better, strict=True)]
 
@@ -192,11 +189,9 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
 
 def sentence(each: Compared) -> str:
     """How far a variant is from the identity."""
-    low, high = (100 * end for end in each.difference[1:])
-    span = f" ({low:+.1f} to {high:+.1f})" if math.isfinite(low) else ""
     p = min(each.worse, each.better)
-    gap = f"{100 * each.difference.mean:+.1f} points{span}"
-    return f"{each.shortcut[:1].upper()}{each.shortcut[1:]}: {gap}, p = {p:.2g}."
+    start = f"{each.shortcut[:1].upper()}{each.shortcut[1:]}"
+    return f"{start}: {points(each.difference)}, p = {p:.2g}."
 
 
 def limits(factors: Factors, rows: Sequence[Row], comparisons: int) -> tuple[str, ...]:

@@ -14,19 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
-import torch
-
-from residua import networks, plots
+from residua import plots
 from residua.errors import Refused
 from residua.factors import Factors
-from residua.networks.graph import graph
 from residua.question import Budget, Picture, Study, Subject, Verdict
-from residua.seeds import FEWEST, Mean, greater, mean
+from residua.seeds import Mean, greater, less, mean
 from residua.sweeps import Cell, Row
-from residua.trials import built, fullest, outcome, recipe_of
-from residua.verdicts import LEVEL, error, failures, unfitted
+from residua.trials import built, fullest, multiply_adds, outcome, recipe_of
+from residua.verdicts import error, failures, judge, unfitted
 
 NETWORK = "wide{}-cifar-width={:g}"
 WIDTHS = "1, 2, 4, 8, 10, 12"
@@ -85,16 +83,8 @@ def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Map
     """Train one network; its errors on all training and test images, and what it computes."""
     name = NETWORK.format(cell.values["depth"], cell.values["width"])
     recipe = recipe_of(subject, factors, name, cell.values["seed"])
-    cost = multiply_adds(name, len(subject.classes), subject.look.size)
     found = outcome(subject, built(subject, recipe), recipe, folder)
-    return {"network": name, "multiply_adds": cost, **found}
-
-
-def multiply_adds(name: str, classes: int, size: int) -> int:
-    """What a network computes for one image."""
-    with torch.device("meta"):
-        network = networks.build(name, classes)
-    return graph(network, (3, size, size)).multiply_adds
+    return {"network": name, "multiply_adds": multiply_adds(subject, name), **found}
 
 
 class Pair(NamedTuple):
@@ -138,29 +128,30 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
         for seed in sorted({row["seed"] for row in rows})
         if all((each, seed) in errors for pair in found for each in pair)
     ]
-    gaps = [mean_gap([errors[p.deep, s] - errors[p.wide, s] for p in found]) for s in seeds]
+    gaps = [fmean(errors[p.deep, s] - errors[p.wide, s] for p in found) for s in seeds]
     if not gaps:
         return Verdict(None, "Not enough evidence: no seed has both networks of a pair.")
-    deep, wide, gap = greater([-value for value in gaps]), greater(gaps), mean(gaps)
+    deep, wide, gap = less(gaps), greater(gaps), mean(gaps)
     each = [
         {"deep": label(pair.deep), "wide": label(pair.wide)}
-        | mean([errors[pair.deep, s] - errors[pair.wide, s] for s in seeds])._asdict()
+        | mean(errors[pair.deep, s] - errors[pair.wide, s] for s in seeds)._asdict()
         for pair in found
     ]
     numbers = {"deep_minus_wide": gap._asdict(), "pairs": each, "seeds": len(seeds)}
     words = f"({pairs_in_words(found)}; {len(seeds)} seeds, p = {min(deep, wide):.2g})."
     facts = f"The deeper network of two has a test error {points(gap)} the wider's {words}"
-    limit = limits(factors, rows, len(seeds))
-    if deep < LEVEL:
-        return Verdict(True, f"At equal cost deeper is better here. {facts}", deep, numbers, limit)
-    if wide < LEVEL:
-        return Verdict(False, f"At equal cost wider is better here. {facts}", wide, numbers, limit)
-    words = f"Not enough evidence that deeper or wider is better at equal cost. {facts}"
-    return Verdict(None, words, min(deep, wide), numbers, limit)
-
-
-def mean_gap(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    return judge(
+        deep,
+        wide,
+        len(seeds),
+        (
+            "At equal cost deeper is better here.",
+            "At equal cost wider is better here.",
+        ),
+        facts=facts,
+        numbers=numbers,
+        limits=limits(factors, rows),
+    )
 
 
 def label(at: tuple[int, float]) -> str:
@@ -183,16 +174,14 @@ def points(gap: Mean) -> str:
     return f"{abs(100 * gap.mean):.1f} points ({ends}) {side}"
 
 
-def limits(factors: Factors, rows: Sequence[Row], seeds: int) -> tuple[str, ...]:
+def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
     """What the rows cannot show."""
-    found = [
+    found = (
         "Cost is multiply-adds: where memory or waiting bounds the speed, a wide network is faster "
         "than a deep one of the same count.",
         f"All networks have the same {factors.epochs or 0:g} epochs and learning rate; each might "
         "do better with its own.",
-    ]
-    if seeds < FEWEST:
-        found.append(f"{FEWEST} seeds are the fewest that can show a difference.")
+    )
     return (*found, *unfitted(rows, factors.epochs), *failures(rows))
 
 

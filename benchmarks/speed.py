@@ -22,10 +22,11 @@ from record import record
 
 from residua import checkpoints, datasets, images, networks
 from residua.datasets.inspect import inspect
-from residua.execution import cores, execution
+from residua.execution import execution
 from residua.images import Preprocessing
 from residua.predictor import Predictor
 from residua.recipes import Recipe
+from residua.resources import cores
 
 ROUNDS = 3
 PHOTOS = 400

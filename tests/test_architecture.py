@@ -31,7 +31,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "events",
         "interrupt",
     ),
-    ("abstention", "calibration", "comparisons", "labels", "seeds", "temperature"),
+    ("abstention", "calibration", "comparisons", "labels", "resources", "seeds", "temperature"),
     ("jpeg",),
     ("images", "networks", "augment", "distributed", "plots", "pretrained", "recipes"),
     ("rewrites",),

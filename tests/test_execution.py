@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from residua import execution as module
 from residua import networks
+from residua import resources as module
 from residua.errors import Refused
-from residua.execution import cores, execution, find_device, free_memory
+from residua.execution import execution, find_device
 from residua.recipes import Recipe
+from residua.resources import cores, free_memory
 
 
 def test_a_recipe_decides_threads_and_arithmetic() -> None:

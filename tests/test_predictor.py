@@ -371,12 +371,12 @@ def test_scales_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.Monk
     protocol = Protocol("multi-scale", scales=(16, 64))
     # Maps of 16 x 64 x 256, or the picture's 3 x 64 x 256; about three of 4 bytes each.
     need = 3 * 4 * 16 * 64 * 256
-    monkeypatch.setattr("residua.predictor.free_memory", lambda: need)
+    monkeypatch.setattr("residua.resources.free_memory", lambda: need)
     assert asked(untrained(LOOK), protocol).scores(PHOTOS).shape == (5, 4)
-    monkeypatch.setattr("residua.predictor.free_memory", lambda: need - 1)
-    with pytest.raises(OutOfResources, match="a scale of 64 pixels needs about 0.0 GB") as refused:
+    monkeypatch.setattr("residua.resources.free_memory", lambda: need - 1)
+    with pytest.raises(OutOfResources, match="a scale of 64 pixels needs about 4 MB") as refused:
         asked(untrained(LOOK), protocol)
-    assert "GB are free" in refused.value.where and "--scales" in refused.value.fix
+    assert "4 MB are free" in refused.value.where and "--scales" in refused.value.fix
 
 
 def test_a_strip_passes_at_the_largest_of_usual_scales() -> None:

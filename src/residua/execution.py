@@ -17,11 +17,9 @@ a view of the network that shares its parameters (`rewrites`). In the order of w
 """
 
 import ctypes
-import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +28,7 @@ from torch import Tensor, nn
 from residua.errors import Refused
 from residua.networks.network import Network
 from residua.recipes import Recipe
+from residua.resources import cores, free_memory
 from residua.rewrites.fused import fused
 from residua.rewrites.memory import Plan, plan
 from residua.rewrites.recomputed import recomputed
@@ -38,27 +37,7 @@ Outputs = Callable[[Tensor], list[Tensor]]  # images -> logits of the head and a
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 HELD = 2**30  # bytes
-CGROUP, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # what a container may use
-GROUPS = {
-    "cpu": (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")),
-    "memory": (
-        ("memory.max", "memory.current"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ),
-}  # the files of version 2 and of version 1
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def own_cores() -> list[int]:
-    """The numbers of the processor cores that this process may use."""
-    return sorted(os.sched_getaffinity(0))
-
-
-def cores() -> int:
-    """How many these are, no more than a container's share of processor time."""
-    have = len(own_cores())
-    time, period = allowance("cpu") or (have, 1)
-    return max(1, min(have, time // period))
 
 
 def hold_memory() -> None:
@@ -82,46 +61,6 @@ def using_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def free_memory() -> int:
-    """Bytes of main memory that can be taken without swapping, within a container's limit."""
-    free = unused_memory()
-    limit, taken = allowance("memory") or (free, 0)
-    return min(free, max(0, limit - taken))
-
-
-def allowance(controller: str) -> tuple[int, int] | None:
-    """What this process's control group may use: (limit, taken), or (time, period) of the cpu.
-
-    None where there is no group or no limit.
-    """
-    with suppress(OSError, ValueError):  # a limit may be "max"
-        for line in OWN_GROUP.read_text().splitlines():
-            number, controllers, path = line.split(":", 2)
-            if number == "0":  # version 2 has one group for all
-                files = [CGROUP / path.lstrip("/") / name for name in GROUPS[controller][0]]
-            elif controller in controllers.split(","):
-                folder = CGROUP / controller
-                own = folder / path.lstrip("/")
-                # A container sees its own group as the root.
-                files = [(own if own.is_dir() else folder) / name for name in GROUPS[controller][1]]
-            else:
-                continue
-            if all(file.is_file() for file in files):
-                first, second = " ".join(file.read_text() for file in files).split()
-                return (int(first), int(second)) if int(first) >= 0 else None
-    return None
-
-
-def unused_memory() -> int:
-    """Bytes of the machine's memory that can be taken without swapping."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
-        return 1024 * int(kilobytes)
-    except (OSError, StopIteration):  # not Linux: count only what nothing else has ever used
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def fast_bf16() -> bool:

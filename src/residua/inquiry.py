@@ -24,12 +24,13 @@ from residua.datasets.dataset import Dataset
 from residua.datasets.memory import in_memory
 from residua.environment import environment
 from residua.errors import Refused
-from residua.execution import cores, execution
+from residua.execution import execution
 from residua.factors import FACTORS, Factors
 from residua.images import Preprocessing
 from residua.prepare import facts, measured, refuse_unreadable, resized
 from residua.question import Budget, Study, Subject, Verdict
 from residua.recipes import Recipe
+from residua.resources import cores
 from residua.runs import DONE, STUDY, RunDirectory
 from residua.sweeps import Measured, Row, sweep
 from residua.workflow import differences, now, status_after

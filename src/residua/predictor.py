@@ -22,12 +22,13 @@ from residua import augment, engines, images
 from residua.batches import statistics
 from residua.checkpoints import Weights
 from residua.engines import PLAIN, Choice, Job
-from residua.errors import BadData, OutOfResources, Refused
-from residua.execution import Execution, free_memory
+from residua.errors import BadData, Refused
+from residua.execution import Execution
 from residua.networks.dense import positions, sliding
 from residua.networks.graph import graph
 from residua.networks.network import Network
 from residua.protocols import Protocol, scales_of
+from residua.resources import require
 
 Pixels = NDArray[np.uint8]  # (h, w, 3)
 Floats = NDArray[np.float32]
@@ -299,9 +300,4 @@ def possible(network: Network, protocol: Protocol, preprocessing: images.Preproc
     side = max(scales)
     drawn = graph(network.features, (network.channels, side, images.LONGEST * side))
     need = 4 * 3 * max(math.prod(node.shape) for node in drawn.nodes)  # a block holds about three
-    if need > free_memory():
-        raise OutOfResources(
-            f"a scale of {side} pixels needs about {need / 1e9:.1f} GB",
-            where=f"{free_memory() / 1e9:.1f} GB are free",
-            fix="choose smaller --scales",
-        )
+    require(need, f"a scale of {side} pixels needs about", "choose smaller --scales")

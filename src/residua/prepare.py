@@ -21,7 +21,7 @@ from residua.datasets.inspect import recommend
 from residua.datasets.looks import looks
 from residua.datasets.memory import in_memory
 from residua.errors import BadData, Refused
-from residua.execution import Execution, cores, execution, fast_bf16, fitted, free_memory
+from residua.execution import Execution, execution, fast_bf16, fitted
 from residua.feeding import Task, step_seconds
 from residua.images import Preprocessing
 from residua.networks.graph import graph
@@ -33,6 +33,7 @@ from residua.pace import PLAIN, quickest
 from residua.pretrained import is_pretrained
 from residua.published import HUB, Start, start_from
 from residua.recipes import Recipe
+from residua.resources import cores, free_memory
 from residua.rewrites.native import library
 from residua.schedule import planned
 from residua.words import listed
@@ -204,7 +205,8 @@ def facts(dataset: Dataset, recipe: Recipe) -> Facts:
         memory=free_memory(),
         depth=networks.parse(recipe.network)[1] if recipe.network else 0,
         patches=recipe.network is not None and networks.parse(recipe.network)[0].patches,
-        steady=recipe.network is None or steady(weightless(recipe.network, dataset)),
+        steady=recipe.network is None
+        or steady(networks.weightless(recipe.network, len(dataset.classes))),
     )
 
 
@@ -214,12 +216,6 @@ def unfused() -> str:
         return "a GPU compiles instead"
     found, note = library()
     return "" if found else note
-
-
-def weightless(name: str, dataset: Dataset) -> Network:
-    """A network without memory for its weights, to look at."""
-    with torch.device("meta"):
-        return networks.build(name, len(dataset.classes))
 
 
 def shapes(split: Split) -> Counter[tuple[int, int]]:

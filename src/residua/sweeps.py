@@ -28,8 +28,8 @@ import torch
 
 from residua import durable
 from residua.errors import BadData, Diverged, OutOfResources, ResiduaError
-from residua.execution import own_cores
 from residua.interrupt import deaf
+from residua.resources import own_cores
 from residua.runs import DONE
 
 Row = dict[str, Any]

@@ -27,11 +27,12 @@ from torch import Tensor
 from residua.batches import Batch, order, training
 from residua.datasets.dataset import Split
 from residua.errors import OutOfResources
-from residua.execution import own_cores, using_threads
+from residua.execution import using_threads
 from residua.images import Preprocessing
 from residua.interrupt import deaf
 from residua.learner import Learner
 from residua.recipes import Recipe
+from residua.resources import own_cores
 from residua.steps import backward
 
 NONE = torch.empty(0)  # the images of a batch are gathered where they are used

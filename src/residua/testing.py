@@ -15,9 +15,10 @@ from residua.datasets.duplicates import leaked
 from residua.engines import PLAIN, Choice
 from residua.errors import Refused
 from residua.evaluate import Evaluation
-from residua.execution import Execution, cores
+from residua.execution import Execution
 from residua.predictor import SINGLE, Predictor
 from residua.protocols import Protocol, scales_of
+from residua.resources import cores
 from residua.scoring import score
 from residua.words import listed
 

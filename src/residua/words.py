@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 
 STATUS = {
@@ -44,6 +44,11 @@ def count(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {name}"
     return f"{number:,.0f}" if isfinite(number) else ""
+
+
+def byte_count(number: int) -> str:
+    """2_100_000_000 -> "2.1 GB" and 13_400_000 -> "14 MB"."""
+    return f"{number / 1e9:.3g} GB" if number >= 1e9 else f"{ceil(number / 1e6)} MB"
 
 
 def duration(seconds: float) -> str:

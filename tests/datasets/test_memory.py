@@ -57,12 +57,11 @@ def test_a_split_in_memory_is_kept_or_viewed() -> None:
 
 
 def test_an_empty_split_and_one_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused before it is read: memory that was promised may not be there."""
     empty = Split((), torch.empty(0, dtype=torch.int64), ())
     assert len(in_memory(empty, Preprocessing(8))) == 0
-
-    def none_left(*_: object, **__: object) -> None:
-        raise RuntimeError("not enough memory")
-
-    monkeypatch.setattr(torch, "empty", none_left)
-    with pytest.raises(OutOfResources, match="0.0 GB"):
-        in_memory(empty, Preprocessing(8))
+    split = Split(torch.zeros(1000, 4, 4, 3, dtype=torch.uint8), torch.zeros(1000).long())
+    monkeypatch.setattr("residua.resources.free_memory", lambda: 1000 * 64 * 64 * 3 - 1)
+    with pytest.raises(OutOfResources, match="1,000 images of 64 pixels take 13 MB") as refused:
+        in_memory(split, Preprocessing(64))
+    assert refused.value.where == "13 MB are free"

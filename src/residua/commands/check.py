@@ -52,7 +52,7 @@ def check(
 def inspected(dataset: "Dataset", workers: int | None, terminal: Terminal) -> "Inspection":
     """Read every image, and tell what data it is."""
     from residua.datasets import inspect
-    from residua.execution import cores
+    from residua.resources import cores
 
     found = inspect.inspect(
         dataset,

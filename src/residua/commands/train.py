@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from residua import datasets, settings
 from residua.commands.flags import Flags, given
 from residua.commands.terminal import EMPHASIS, QUIET, Terminal
-from residua.words import count, duration, plain
+from residua.words import byte_count, count, duration, plain
 
 if TYPE_CHECKING:
     from residua.prepare import Job
@@ -88,7 +88,7 @@ def chosen(job: "Job") -> list[tuple[str, str, str]]:
 
 
 def shown(name: str, value: Any) -> str:
-    return f"{value / 1e9:.1f} GB" if name == "memory" else plain(value)
+    return byte_count(value) if name == "memory" else plain(value)
 
 
 def tell_choices(choices: Sequence[tuple[str, str, str]], terminal: Terminal) -> None:

@@ -6,7 +6,7 @@ has the same 3,072 bytes per row. Either comes as a folder or as a .tar or .tar.
 recognized by the names of the files in it. CIFAR-100 is read with its 100 fine labels.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -100,14 +100,14 @@ def load(path: Path) -> Dataset:
     for role, names, official in zip(
         ("train", "test"), (layout.train, (layout.test,)), layout.images, strict=True
     ):
-        splits[role] = _split(layout, role, {name: files[name] for name in names}, found)
+        splits[role] = _split(layout, role, {name: files.pop(name) for name in names}, found)
         if len(splits[role]) != official:
             notes.append(f"{role} has {len(splits[role]):,} images; the official has {official:,}")
     source = str(path.resolve())
     return Dataset(layout.name, source, classes, splits, content(splits, classes), tuple(notes))
 
 
-Files = Mapping[str, Callable[[], bytes]]
+Files = dict[str, Callable[[], bytes]]
 
 
 def _layout(names: Iterable[str]) -> Layout | None:
@@ -161,8 +161,9 @@ def _classes(layout: Layout, data: bytes, where: str) -> tuple[str, ...]:
 
 def _split(layout: Layout, role: str, files: Files, root: Path) -> Split:
     read = _binary if layout.binary else _pickled
-    batches = [read(layout, data(), f"{root}/{name}") for name, data in files.items()]
-    for (_, labels), name in zip(batches, files, strict=True):
+    batches: list[tuple[Planes, Labels]] = []
+    for name in list(files):
+        planes, labels = read(layout, files.pop(name)(), f"{root}/{name}")
         wrong = np.flatnonzero((labels < 0) | (labels >= layout.classes))
         if len(wrong):
             raise BadData(
@@ -170,14 +171,15 @@ def _split(layout: Layout, role: str, files: Files, root: Path) -> Split:
                 f"{root}/{name}, image {wrong[0]} (and {len(wrong) - 1:,} more)",
                 "use the official file",
             )
-    count = sum(len(labels) for _, labels in batches)
-    pixels = torch.empty(count, SIDE, SIDE, 3, dtype=torch.uint8)
-    start = 0
-    for planes, labels in batches:
-        _interleave(planes, pixels[start : start + len(labels)])
-        start += len(labels)
+        batches.append((planes, labels))
     targets = torch.from_numpy(np.concatenate([labels for _, labels in batches]))
-    return Split(pixels, targets, tuple(f"{role}/{index}" for index in range(count)))
+    pixels = torch.empty(len(targets), SIDE, SIDE, 3, dtype=torch.uint8)
+    rest = pixels
+    while batches:  # each is let go as it is copied: no more than one is held twice
+        planes, labels = batches.pop(0)
+        _interleave(planes, rest[: len(labels)])
+        rest = rest[len(labels) :]
+    return Split(pixels, targets, tuple(f"{role}/{index}" for index in range(len(targets))))
 
 
 def _interleave(planes: Planes, pixels: Tensor) -> None:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from residua.datasets.dataset import Split
-from residua.errors import BadData, OutOfResources
+from residua.errors import BadData
 from residua.images import Preprocessing
-from residua.words import listed
+from residua.resources import require
+from residua.words import count, listed
 
 BLOCK = 64  # images a worker takes at a time
 
@@ -24,7 +25,9 @@ def in_memory(split: Split, preprocessing: Preprocessing, workers: int = 1) -> S
     size = preprocessing.size
     if isinstance(split.images, Tensor) and split.images.shape[1:3] == (size, size):
         return split
-    pixels = _allocated(len(split), size)
+    needed = len(split) * size * size * 3
+    require(needed, f"{count(len(split))} images of {size} pixels take", "choose a smaller --size")
+    pixels = torch.empty((len(split), size, size, 3), dtype=torch.uint8)
     rows = pixels.numpy()  # the same memory
 
     def fill(block: range) -> list[tuple[str, str]]:
@@ -42,15 +45,6 @@ def in_memory(split: Split, preprocessing: Preprocessing, workers: int = 1) -> S
     if bad:
         raise unreadable(bad)
     return Split(pixels, split.labels, tuple(map(split.name, range(len(split)))))
-
-
-def _allocated(count: int, size: int) -> Tensor:
-    try:
-        return torch.empty((count, size, size, 3), dtype=torch.uint8)
-    except RuntimeError as error:
-        gigabytes = count * size * size * 3 / 1e9
-        what = f"no memory for {count} images of {size} x {size} pixels ({gigabytes:.1f} GB)"
-        raise OutOfResources(what, fix="choose a smaller size or stream the images") from error
 
 
 def unreadable(bad: Sequence[tuple[str, str]]) -> BadData:

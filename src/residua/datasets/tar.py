@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from residua.errors import BadData
+from residua.resources import require
 
 BLOCK = 512
 LIMIT = 600_000_000  # bytes in all; three times the largest CIFAR archive
@@ -22,6 +23,7 @@ PADDING = 1_000_000  # bytes after the end mark; tar writes some ten thousand
 MEMBERS = 100_000
 NAME_LIMIT = 65_536  # bytes of a pax or GNU extension header
 KINDS = {b"1": "hard link", b"2": "symbolic link", b"3": "device", b"4": "device", b"6": "FIFO"}
+FREE = "end other programs, or take a machine with more memory"
 FIX = "download the archive again, or unpack it yourself and give the folder"
 
 
@@ -96,6 +98,7 @@ class _Archive:
     def data(self, size: int) -> bytes:
         if size > MEMBER_LIMIT:
             raise self.bad(f"a member of {size:,} bytes")
+        require(size, f"{self.path.name} is read into memory; a member of it takes", FREE)
         data = self.read(size)
         self.read(-size % BLOCK)
         return data

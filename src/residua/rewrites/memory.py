@@ -22,6 +22,7 @@ from residua.errors import OutOfResources
 from residua.networks.network import Network
 from residua.rewrites.fused import fused
 from residua.rewrites.recomputed import Segmented, recomputed, uncounted
+from residua.words import byte_count
 
 AT_ONCE = 6  # tensors as large as the largest that a block's backward pass holds
 PER_PARAMETER = 12  # bytes: weight, gradient and momentum in float32
@@ -112,8 +113,8 @@ def plan(
         largest = max(largest, int((limit - found.fixed) / found.each))
     assert least is not None  # there are choices
     raise OutOfResources(
-        f"a batch of {batch} images needs at least {words(least.bytes)} of memory",
-        where=f"{network.name}, {shape[1]}x{shape[2]} pixels, within {words(limit)}",
+        f"a batch of {batch} images needs at least {byte_count(least.bytes)} of memory",
+        where=f"{network.name}, {shape[1]}x{shape[2]} pixels, within {byte_count(limit)}",
         fix=f"a batch of {largest} fits"
         if largest > 1
         else "choose smaller images or a smaller network",
@@ -126,11 +127,6 @@ def choices(network: Network) -> Iterator[tuple[str, int]]:
     blocks = sum(len(list(stage.children())) for stage in network.features)
     yield "input", max(1, round(2 * math.sqrt(blocks)))
     yield "input", max(1, round(math.sqrt(blocks)))
-
-
-def words(size: int) -> str:
-    """Bytes in words: "2.1 GB"."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{math.ceil(size / 1e6)} MB"
 
 
 # Measuring.

@@ -159,10 +159,15 @@ def test_of_many_images_fewer_are_taken_before_fewer_passes(digits: Dataset) -> 
 
     cheap, enough = chosen(1e-3)
     assert enough and (cheap.epochs, cheap.images, cheap.seeds) == (30, 50_000, 8)
+    usual, enough = chosen(5e-3)
+    assert enough and (usual.epochs, usual.images, usual.seeds) == (30, 17_280, 5)
     dear, enough = chosen(1.5e-2)
-    assert enough and (dear.epochs, dear.images, dear.seeds) == (8, 21_600, 5)
+    assert enough and (dear.epochs, dear.images, dear.seeds) == (17, 10_164, 5)
     dearest, enough = chosen(1.0)
     assert not enough and (dearest.images or 0) * (dearest.epochs or 0) * 5 <= hour.work
+    assert {each.augment for each in (cheap, usual, dear, dearest)} == {False}
+    full, enough = affordable(subject, Factors(), Budget("full", None, 4), 1.0)
+    assert enough and full.augment and (full.epochs, full.images, full.batch) == (164, 50_000, 128)
     given, enough = affordable(subject, Factors(epochs=3.0, images=9_000), hour, 1e-2)
     assert enough and (given.epochs, given.images) == (3, 9_000)
 

@@ -57,6 +57,15 @@ def test_what_was_asked_for_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     assert quickest(job.task, job.recipe, job.execution, asked) == (job.recipe, job.execution, "")
 
 
+def test_a_way_that_is_slow_once_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program came between."""
+    job, seconds = long_job(), iter([9.0, 1.0, 0.5, 1.0])
+    monkeypatch.setattr(pace, "step_seconds", lambda *_, **__: next(seconds))
+    recipe, run_on, why = quickest(job.task, job.recipe, job.execution, open_ways(job))
+    assert (recipe, run_on, why) == (job.recipe, job.execution, "")
+    assert next(seconds, None) is None
+
+
 def test_a_fast_way_that_fails_is_given_up_with_its_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

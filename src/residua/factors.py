@@ -27,6 +27,7 @@ class Factors:
     batch: int | None = setting(None, "images in a step")
     learning_rate: float | None = setting(None, "peak learning rate")
     size: int | None = setting(None, "height and width of the images, in pixels")
+    augment: bool | None = setting(None, "learn from random views, not from the images as they are")
     blocks: tuple[str, ...] | None = setting(None, "blocks to drop alone, such as stage2.0")
     removed: tuple[int, ...] | None = setting(None, "how many blocks to remove at random, or swap")
     lengths: tuple[int, ...] | None = setting(None, "of paths, in branches")
@@ -63,3 +64,5 @@ RANGES: dict[str, tuple[float, float]] = {
     "sample": (1, 1e9),
 }
 FACTORS = {each.name: each for each in fields(Factors)}
+# What every study takes that trains networks.
+TRAINING = ("seeds", "epochs", "images", "batch", "learning_rate", "size", "augment")

@@ -28,7 +28,7 @@ WATCHED = 2_000  # images of a split whose error is followed on the way
 POINTS = 12  # of a curve
 WARM = 110  # layers from which the papers warm up (He et al. 2016a, section 4.2)
 SLOWER = 1.25  # a core is when the others compute, too
-FEW = 5_000  # images: below it a training makes more passes, of smaller batches
+FEW = 5_000  # images: below it batches are smaller
 PASSES, PAPER_PASSES = 30, 164  # 164 of 50,000 images are the papers' 64,000 steps of 128
 LEAST, SOME = 8.0, 10_000  # passes, over how many of many images, to tell something
 MOST = 10  # seeds: more tell little more
@@ -46,6 +46,7 @@ def recipe_of(subject: Subject, factors: Factors, name: str, seed: int) -> Recip
     """The subject's recipe with a study's factors, for one network."""
     given = ("epochs", "batch", "learning_rate")
     values = {key: getattr(factors, key) for key in given if getattr(factors, key) is not None}
+    values |= {} if factors.augment in (True, None) else {"crop": "none", "flip": False}
     warmup = 0.8 if networks.parse(name)[1] >= WARM else 0.0
     recipe = replace(subject.recipe, network=name, seed=seed, warmup_error=warmup)
     return replace(recipe, steps=None, time=None, **values) if values else recipe
@@ -181,25 +182,31 @@ def affordable(
 
     Returns:
         The factors, and whether they are enough: five seeds, and of many images at least 8 passes
-        over 10,000. Fewer images tell more than fewer passes, after which no network has learned.
+        over 10,000. Fewer images tell more than fewer passes, after which no network has learned
+        them; and images learned as they are, not in random views, are learned in fewer passes.
     """
+    short = budget.seconds is not None
     images = factors.images or len(subject.train)
     small = images < FEW
-    batch = factors.batch or (64 if small else 128)
-    usual = PASSES if small or budget.seconds is not None else PAPER_PASSES
+    batch = factors.batch or (64 if small or short else 128)
+    usual = PASSES if small or short else PAPER_PASSES
     least = factors.epochs or (usual if small else LEAST)
     seeds = factors.seeds or FEWEST
     some = images if small or factors.images else min(images, SOME)
-    enough = each * some * seeds * least <= budget.work
-    epochs = factors.epochs
-    if epochs is None:
-        passes = min(usual, budget.work / (each * images * seeds))
-        epochs = max(least if enough else 1.0, float(math.floor(passes)))
-    if factors.seeds is None and math.isfinite(budget.work):
+    affords = budget.work / (each * some * seeds)  # passes
+    epochs = factors.epochs or max(least, math.floor(min(usual, affords)))
+    if factors.seeds is None and short:
         seeds = min(MOST, max(seeds, math.floor(budget.work / (each * images * epochs))))
-    work = each * images * seeds * epochs
-    if factors.images is None and work > budget.work:
-        images = max(batch, math.floor(images * budget.work / work))
-    rate = factors.learning_rate or 0.1 * batch / 128  # He et al. 2016a, section 4.2
-    filled = replace(factors, seeds=seeds, epochs=epochs, images=images, batch=batch)
-    return replace(filled, learning_rate=rate), enough
+    if factors.images is None and short:
+        afforded = math.floor(budget.work / (each * seeds * epochs))
+        images = min(images, max(batch, afforded))
+    filled = replace(
+        factors,
+        seeds=seeds,
+        epochs=float(epochs),
+        images=images,
+        batch=batch,
+        learning_rate=factors.learning_rate or 0.1 * batch / 128,  # He et al. 2016a, section 4.2
+        augment=not short if factors.augment is None else factors.augment,
+    )
+    return filled, least <= affords

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from residua.comparisons import LEVEL
+from residua.factors import Factors
 from residua.question import Verdict
 from residua.runs import DONE
 from residua.seeds import FEWEST, Mean
@@ -72,6 +73,13 @@ def failures(rows: Sequence[Row]) -> list[str]:
     if not failed:
         return []
     return [f"{failed} trainings diverged or ran out of memory; their error counts as 1."]
+
+
+def unaugmented(factors: Factors) -> list[str]:
+    """That images were learned as they are, as a limit of what is said of test errors."""
+    if factors.augment:
+        return []
+    return ["Images were learned as they are, not in random views, which the papers' networks see."]
 
 
 def unfitted(rows: Sequence[Row], epochs: Any) -> list[str]:

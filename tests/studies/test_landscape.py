@@ -140,7 +140,7 @@ def test_the_study_measures_the_same_rows_again(tmp_path: Path) -> None:
     subject = subject_of(tiny.digits(), Factors(), None, "cpu")
     given_ = Factors(
         networks=(RESIDUAL,), seeds=1, points=5, sample=32, epochs=4.0, batch=32,
-        learning_rate=0.05, images=240,
+        learning_rate=0.05, images=240, augment=False,
     )  # fmt: skip
     factors = scale(subject, given_, Budget("5m", 300.0, 1))
     assert factors == given_

@@ -20,7 +20,7 @@ from typing import Any
 from residua import plots
 from residua.batches import evaluation
 from residua.comparisons import LEVEL
-from residua.factors import Factors
+from residua.factors import TRAINING, Factors
 from residua.families import network_name
 from residua.networks.deepened import deepened, difference
 from residua.networks.network import Network
@@ -184,7 +184,7 @@ def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
 STUDY = Study(
     question="Does SGD keep the solution that a deeper network has by construction?",
     source="He et al. 2016a, section 1",
-    takes=("families", "depths", "seeds", "epochs", "images", "batch", "learning_rate", "size"),
+    takes=("families", "depths", *TRAINING),
     scale=scale,
     cells=cells,
     measure=measure,

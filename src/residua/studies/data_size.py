@@ -20,13 +20,13 @@ import torch
 
 from residua import plots
 from residua.datasets.dataset import Split
-from residua.factors import Factors
+from residua.factors import TRAINING, Factors
 from residua.families import names, network_name
 from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.seeds import greater, less, mean, paired
 from residua.sweeps import Cell, Row
 from residua.trials import built, errors, finished, fullest, multiply_adds, recipe_of, trained
-from residua.verdicts import by_seed, failures, judge, points
+from residua.verdicts import by_seed, failures, judge, points, unaugmented
 
 # What is given up first where the budget is short: depth, then shares between.
 PAIR = ("highway", "residual")
@@ -130,7 +130,7 @@ def conclude(factors: Factors, rows: Sequence[Row]) -> Verdict:
         ),
         facts=facts,
         numbers=numbers,
-        limits=limits(rows),
+        limits=limits(factors, rows),
     )
 
 
@@ -138,14 +138,14 @@ def percent(share: float) -> str:
     return f"{100 * share:g} %"
 
 
-def limits(rows: Sequence[Row]) -> tuple[str, ...]:
+def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
     """What the rows cannot show."""
     found = ["Shares are of these images: what more of them than there are would do is not shown."]
     costs = {row["family"]: row["multiply_adds"] for row in rows if row.get("multiply_adds")}
     if set(PAIR) <= costs.keys():
         more = 100 * (costs["highway"] / costs["residual"] - 1)
         found.append(f"The highway network has {more:.1f} % more multiply-adds, in its favor.")
-    return (*found, *failures(rows))
+    return (*found, *unaugmented(factors), *failures(rows))
 
 
 def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
@@ -156,10 +156,7 @@ def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
 STUDY = Study(
     question="Do highway networks need more images than residual ones?",
     source="Srivastava et al. 2015; He et al. 2016b, section 3.2",
-    takes=(
-        "families", "depths", "shares", "seeds", "epochs", "images", "batch", "learning_rate",
-        "size",
-    ),
+    takes=("families", "depths", "shares", *TRAINING),
     scale=scale,
     cells=cells,
     measure=measure,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from residua import plots
-from residua.factors import Factors
+from residua.factors import TRAINING, Factors
 from residua.families import names, network_name
 from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.seeds import greater, less, mean, paired
@@ -125,7 +125,7 @@ def draw_depth(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
 STUDY = Study(
     question="Do deeper plain networks fit even the training images worse, and residual ones not?",
     source="He et al. 2016a, sections 1 and 4, figures 1, 4 and 6",
-    takes=("families", "depths", "seeds", "epochs", "images", "batch", "learning_rate", "size"),
+    takes=("families", "depths", *TRAINING),
     scale=scale,
     cells=cells,
     measure=measure,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from residua import plots
 from residua.batches import evaluation
 from residua.datasets.dataset import Split
-from residua.factors import Factors
+from residua.factors import TRAINING, Factors
 from residua.networks.network import Network
 from residua.networks.residual import Gated
 from residua.question import Budget, Picture, Study, Subject, Verdict
@@ -206,7 +206,7 @@ def deepest(rows: Sequence[Row]) -> list[Row]:
 STUDY = Study(
     question="Must the gates of a deep highway network begin nearly closed?",
     source="Srivastava et al. 2015, figure 2; He et al. 2016b, table 1",
-    takes=("biases", "depths", "seeds", "epochs", "images", "batch", "learning_rate", "size"),
+    takes=("biases", "depths", *TRAINING),
     scale=scale,
     cells=cells,
     measure=measure,

@@ -18,7 +18,7 @@ from torch import nn
 
 from residua import networks, plots
 from residua.errors import unknown
-from residua.factors import Factors
+from residua.factors import TRAINING, Factors
 from residua.families import FAMILIES
 from residua.followed import batch_of, follow, norms, state
 from residua.networks.network import Network
@@ -261,10 +261,7 @@ def draw_time(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
 STUDY = Study(
     question="Do gradients vanish or explode on the way to the input, and do shortcuts keep them?",
     source="He et al. 2016a, sections 1 and 4.1; Glorot & Bengio 2010",
-    takes=(
-        "families", "networks", "depths", "seeds", "epochs", "images", "batch", "learning_rate",
-        "size",
-    ),
+    takes=("families", "networks", "depths", *TRAINING),
     scale=scale,
     cells=cells,
     measure=measure,

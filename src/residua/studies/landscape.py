@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from residua import checkpoints, durable, plots
 from residua.errors import Refused
-from residua.factors import Factors
+from residua.factors import TRAINING, Factors
 from residua.once import architecture, ready, to_train, turn
 from residua.probes import landscapes
 from residua.question import Budget, Picture, Study, Subject, Verdict
@@ -34,7 +34,7 @@ DEPTHS = (56, 32, 20)  # what is given up first where the budget is short
 GRIDS = (
     (51, 1000), (41, 500), (31, 500), (25, 256), (21, 256), (21, 128), (15, 128), (11, 64),
 )  # points across a plane, and images at each; 51 are the paper's  # fmt: skip
-TRAINING = 0.45  # share of the budget that training may take
+LEARNING = 0.45  # share of the budget that training may take
 POINT, BENDS = 1 / 3, 100  # what a point and an eigenvalue cost beside a step of training
 BAND = 5  # lines of a plane in a cell
 SNAPSHOTS = 40  # of a training, at most
@@ -58,7 +58,7 @@ def scale(subject: Subject, given: Factors, budget: Budget) -> Factors:
         chosen = replace(given, networks=pair, seeds=given.seeds or FEWEST)
         costs = {name: image_seconds(subject, architecture(subject, name), chosen) for name in pair}
         learning = sum(seconds for name, seconds in costs.items() if to_train(name))
-        part = None if budget.seconds is None else TRAINING * budget.seconds
+        part = None if budget.seconds is None else LEARNING * budget.seconds
         filled, enough = affordable(subject, chosen, replace(budget, seconds=part), learning or 1)
         if enough or given.networks:
             break
@@ -311,10 +311,7 @@ def draw_lines(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
 STUDY = Study(
     question="Is the loss around trained weights sharper without shortcuts?",
     source="Li et al. 2018, sections 4 to 7, figures 1, 5 and 9",
-    takes=(
-        "networks", "seeds", "points", "sample", "epochs", "images", "batch", "learning_rate",
-        "size",
-    ),
+    takes=("networks", "points", "sample", *TRAINING),
     scale=scale,
     cells=cells,
     measure=measure,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from residua import networks, plots
 from residua.batches import evaluation
-from residua.factors import Factors
+from residua.factors import TRAINING, Factors
 from residua.images import Preprocessing
 from residua.networks.network import Network
 from residua.once import opened, to_train
@@ -225,7 +225,7 @@ def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
 STUDY = Study(
     question="Are the responses of residual networks smaller than of plain ones, and with depth?",
     source="He et al. 2016a, section 4.2 and figure 7",
-    takes=("networks", "seeds", "epochs", "images", "batch", "learning_rate", "size"),
+    takes=("networks", *TRAINING),
     scale=scale,
     cells=cells,
     measure=measure,

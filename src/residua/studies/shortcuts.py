@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from residua import plots
 from residua.comparisons import LEVEL, holm
 from residua.errors import Refused, unknown
-from residua.factors import Factors
+from residua.factors import TRAINING, Factors
 from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.seeds import FEWEST, Mean, greater, less, mean, paired
 from residua.sweeps import Cell, Row
 from residua.trials import built, fullest, outcome, recipe_of
-from residua.verdicts import FITTED, by_seed, error, failures, points
+from residua.verdicts import FITTED, by_seed, error, failures, points, unaugmented
 from residua.words import listed, percent
 
 
@@ -216,7 +216,7 @@ def limits(factors: Factors, rows: Sequence[Row], comparisons: int) -> tuple[str
             f"With the identity, too, training images are not fitted (error {percent(min(own))} at "
             "best): slower learning and a worse end cannot be told apart."
         )
-    return (*found, *failures(rows))
+    return (*found, *unaugmented(factors), *failures(rows))
 
 
 def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
@@ -242,7 +242,7 @@ def draw(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
 STUDY = Study(
     question="Is the identity the best shortcut, and which order of activations suits it?",
     source="He et al. 2016b, sections 3 and 4, tables 1 and 2; He et al. 2016a, section 3.3",
-    takes=("families", "depths", "seeds", "epochs", "images", "batch", "learning_rate", "size"),
+    takes=("families", "depths", *TRAINING),
     scale=scale,
     cells=cells,
     measure=measure,

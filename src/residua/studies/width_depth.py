@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 from residua import plots
 from residua.errors import Refused
-from residua.factors import Factors
+from residua.factors import TRAINING, Factors
 from residua.question import Budget, Picture, Study, Subject, Verdict
 from residua.seeds import Mean, greater, less, mean
 from residua.sweeps import Cell, Row
 from residua.trials import built, fullest, multiply_adds, outcome, recipe_of
-from residua.verdicts import error, failures, judge, unfitted
+from residua.verdicts import error, failures, judge, unaugmented, unfitted
 
 NETWORK = "wide{}-cifar-width={:g}"
 WIDTHS = "1, 2, 4, 8, 10, 12"
@@ -182,7 +182,12 @@ def limits(factors: Factors, rows: Sequence[Row]) -> tuple[str, ...]:
         f"All networks have the same {factors.epochs or 0:g} epochs and learning rate; each might "
         "do better with its own.",
     )
-    return (*found, *unfitted(rows, factors.epochs), *failures(rows))
+    return (
+        *found,
+        *unaugmented(factors),
+        *unfitted(rows, factors.epochs),
+        *failures(rows),
+    )
 
 
 def networks_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -217,9 +222,7 @@ def draw_cost(factors: Factors, rows: Sequence[Row], theme: str) -> Any:
 STUDY = Study(
     question="At the same cost, is a deeper network better than a wider one?",
     source="Zagoruyko & Komodakis 2016, section 3, tables 3 to 5",
-    takes=(
-        "depths", "widths", "seeds", "epochs", "images", "batch", "learning_rate", "size",
-    ),
+    takes=("depths", "widths", *TRAINING),
     scale=scale,
     cells=cells,
     measure=measure,

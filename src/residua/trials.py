@@ -30,7 +30,7 @@ WARM = 110  # layers from which the papers warm up (He et al. 2016a, section 4.2
 SLOWER = 1.25  # a core is when the others compute, too
 FEW = 5_000  # images: below it batches are smaller
 PASSES, PAPER_PASSES = 30, 164  # 164 of 50,000 images are the papers' 64,000 steps of 128
-LEAST, SOME = 8.0, 10_000  # passes, over how many of many images, to tell something
+LEAST, SOME = 20.0, 10_000  # passes, over how many of many images, to tell something
 MOST = 10  # seeds: more tell little more
 
 
@@ -181,7 +181,7 @@ def affordable(
         each: core-seconds for one training image in all cells of one seed.
 
     Returns:
-        The factors, and whether they are enough: five seeds, and of many images at least 8 passes
+        The factors, and whether they are enough: five seeds, and of many images at least 20 passes
         over 10,000. Fewer images tell more than fewer passes, after which no network has learned
         them; and images learned as they are, not in random views, are learned in fewer passes.
     """

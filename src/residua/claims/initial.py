@@ -15,6 +15,7 @@ from residua.claims import CONFIRMED, NOT_RUN, REFUTED, Finding
 from residua.claims.evidence import Evidence
 from residua.networks.network import Network
 from residua.probes.flow import Flow, carried, gradient_flow
+from residua.studies.gradient_flow import saturate
 from residua.verdicts import error
 from residua.words import percent
 
@@ -42,13 +43,6 @@ def flows(name: str, change: Callable[[Network], object] = lambda network: None)
     return found
 
 
-def saturated(network: Network) -> None:
-    """Put sigmoids in place of the ReLUs."""
-    for path, module in list(network.named_modules()):
-        if isinstance(module, nn.ReLU):
-            network.set_submodule(path, nn.Sigmoid())
-
-
 def scaled(factor: float) -> Callable[[Network], None]:
     """Multiply the weights of all convolutions."""
 
@@ -74,7 +68,7 @@ def ratio(found: list[Flow]) -> float:
 def vanishes(evidence: Evidence) -> Finding:
     """C1: with sigmoids, and with ReLUs whose weights are half as large as He's."""
     bare = "plain{}-cifar-norm=none"
-    sigmoid = [first(flows(bare.format(depth), saturated)) for depth in (SHALLOW, DEEP)]
+    sigmoid = [first(flows(bare.format(depth), saturate)) for depth in (SHALLOW, DEEP)]
     halved = [first(flows(bare.format(depth), scaled(0.5))) for depth in (SHALLOW, DEEP)]
     words = (
         f"Norm of the first layer's gradient at {SHALLOW} and {DEEP} layers, without norms: "

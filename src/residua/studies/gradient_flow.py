@@ -90,11 +90,15 @@ def network_of(subject: Subject, recipe: Recipe, family: str) -> Network:
     """The network of a recipe, with sigmoids in place of ReLUs where the family asks for them."""
     network = built(subject, recipe)
     if family == "sigmoid":
-        for module in list(network.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, nn.ReLU):
-                    setattr(module, name, nn.Sigmoid())
+        saturate(network)
     return network.to(subject.execution.device)
+
+
+def saturate(network: nn.Module) -> None:
+    """Put sigmoids in place of the ReLUs."""
+    for path, module in list(network.named_modules()):
+        if isinstance(module, nn.ReLU):
+            network.set_submodule(path, nn.Sigmoid())
 
 
 def measure(subject: Subject, factors: Factors, cell: Cell, folder: Path) -> Mapping[str, Any]:

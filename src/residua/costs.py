@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -39,7 +38,7 @@ def costs(runs: Sequence[RunDirectory], protocol: str, run_on: Execution) -> lis
 
 def row(run: RunDirectory, asked: Predictor, speed: float, protocol: str) -> dict[str, Any]:
     """What is known of one run."""
-    numbers = read_numbers(Path(run.path) / "evaluations" / f"{protocol}.json")
+    numbers = read_numbers(run.evaluations / f"{protocol}.json")
     network, size = asked.network, asked.preprocessing.size
     drawn = graph(network, (network.channels, size, size))
     return {

@@ -39,6 +39,7 @@ class RunDirectory:
         self.file = file  # what says that this is a run, or a study
         self.checkpoints = path / "checkpoints"
         self.weights = path / "weights.safetensors"
+        self.evaluations = path / "evaluations"
         self.figures = path / "figures"
 
     @classmethod

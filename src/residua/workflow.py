@@ -206,7 +206,7 @@ def keep(
     Returns `more`, which was found about it before, with what is found here.
     """
     about = {**(more or {}), **(leaks(tested, dataset) if tested.split == "test" else {})}
-    write_evaluation(tested, run.path / "evaluations", about)
+    write_evaluation(tested, run.evaluations, about)
     note_reading(tested, run, why)
     if tested.protocol.name == "single":  # what follows is of what the network is used for
         draw_answers(tested, run, dataset.splits[tested.split])

@@ -1,5 +1,6 @@
 """`residua compare`: what depth and width buy: the errors of runs against their costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,8 @@ from cyclopts import Parameter
 from residua.commands.models import open_run
 from residua.commands.terminal import EMPHASIS, QUIET, Terminal, place
 from residua.errors import Refused
-from residua.words import harmless, percent
+from residua.runs import RunDirectory
+from residua.words import harmless, listed, percent
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def compare(
         raise Refused("RUNS are missing", "residua compare", "residua compare runs/*")
     if options.out is not None and Path(options.out).is_file():
         raise Refused("there is a file of this name", f"--out {options.out}", "name a folder")
-    directories = [open_run(run) for run in runs]
+    directories = comparable(runs, options.protocol, terminal)
     from residua import api, durable, plots, report
     from residua.costs import by_network, costs
 
@@ -81,6 +83,34 @@ def compare(
         "out": where,
     }
     terminal.answer(answer)
+
+
+def comparable(arguments: Sequence[str], protocol: str, terminal: Terminal) -> list[RunDirectory]:
+    """The runs that have been tested, each once; what else lies among them, as in runs/*, is told.
+
+    Raises:
+        Refused: there is no such folder.
+        BadData: the only folder is no run.
+    """
+    found, others = [], []
+    named = {Path(each).resolve() for each in arguments if not Path(each).is_symlink()}
+    for argument in arguments:
+        run = RunDirectory(Path(argument))
+        again = run.path.is_symlink() and run.path.resolve() in named  # such as runs/latest
+        tested = (run.evaluations / f"{protocol}.json").is_file()
+        if len(arguments) > 1 and run.path.exists() and (again or not tested):
+            others.append(run.path.name)
+        else:
+            found.append(open_run(argument))
+    if not found:
+        raise Refused(
+            f"none of these is a run with the evaluation {harmless(protocol)}",
+            where=listed(list(map(harmless, arguments))),
+            fix="train one to its end, or ask it: residua evaluate RUN --protocol NAME",
+        )
+    if others:
+        terminal.say((f"left out, not tested runs: {listed(others)}", QUIET))
+    return found
 
 
 def texts(row: dict[str, Any]) -> tuple[str, ...]:

@@ -188,7 +188,7 @@ def write_page(subject: "Subject", asked: Asked, gain: dict[str, Any], folder: P
 def finish(subject: "Subject", out: str | None, terminal: Terminal) -> str | None:
     """Tell where the numbers are; return that place."""
     kept = subject.readers[0] if len(subject.models) == 1 and subject.readers else None
-    where = [place(kept.path / "evaluations")] if kept else []
+    where = [place(kept.evaluations)] if kept else []
     where += [place(Path(out))] if out is not None else []
     terminal.say()
     if not where and subject.models[0].run is not None:

@@ -30,7 +30,7 @@ def verify(
 
     paths = list(reversed(checkpoints.saved(directory.checkpoints)))
     paths += [directory.weights] if directory.weights.exists() else []
-    paths += sorted((directory.path / "evaluations").glob("*.json"))
+    paths += sorted(directory.evaluations.glob("*.json"))
     found = [look(path, terminal) for path in paths]
     if not found:
         terminal.tell("nothing is saved yet")

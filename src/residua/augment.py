@@ -162,7 +162,7 @@ def resized(pixels: NDArray[np.uint8], size: int, box: Box) -> NDArray[np.uint8]
     """The whole pixels of a picture (h, w, 3) nearest to `box`, as (size, size, 3).
 
     Bilinear, averaging what it covers, as `images.resize` and within 2 gray levels of it, but five
-    times as fast: for pictures that were already resized once, whose bits are nobody's reference.
+    times as fast: for random views, whose bits are nobody's reference.
     """
     left, top, right, bottom = map(round, box)
     top, left = min(top, len(pixels) - 1), min(left, pixels.shape[1] - 1)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from residua import augment, images
+from residua import augment
 from residua.datasets.dataset import Pixels, Split
 from residua.errors import BadData, OutOfResources
 from residua.images import Preprocessing
@@ -158,9 +158,7 @@ class Source(Dataset[Pixels | BadData]):
             box = augment.area_box(width, height, u)
         else:
             box = augment.scale_box(width, height, size, u)
-        if self.split.kept is not None:
-            return augment.resized(pixels, size, box)
-        return images.resize(pixels, size, size, box)
+        return augment.resized(pixels, size, box)
 
 
 def gather(

@@ -167,9 +167,9 @@ def fitted(run_on: Execution, network: Network, recipe: Recipe) -> Execution:
     limit = recipe.memory or free_memory()
     if run_on.device.type == "cuda":
         limit = min(limit, torch.cuda.mem_get_info(run_on.device)[0])
-    if run_on.processes > 1:  # each has its gradients
+    if run_on.processes > 1:  # each has its gradients, and a row in which the main one sees them
         weights = sum(weight.numel() for weight in network.parameters())
-        limit -= run_on.processes * (4 * weights + MEMBER)
+        limit -= run_on.processes * (2 * 4 * weights + MEMBER)
     size, batch = recipe.size or 0, recipe.batch or 1
     shape, dtype = (network.channels, size, size), DTYPES[run_on.precision]
     run_on.place(network)

@@ -155,7 +155,7 @@ def execution(recipe: Recipe) -> Execution:
     )
 
 
-MEMBER = 2**26  # bytes of a process beside its share of a step
+PROCESS = 2**26  # bytes that a process takes beside its share of a step, from the first step on
 
 
 def fitted(run_on: Execution, network: Network, recipe: Recipe) -> Execution:
@@ -164,12 +164,12 @@ def fitted(run_on: Execution, network: Network, recipe: Recipe) -> Execution:
     Raises:
         OutOfResources: no way of training fits; the message says what the leanest one needs.
     """
-    limit = recipe.memory or free_memory()
-    if run_on.device.type == "cuda":
-        limit = min(limit, torch.cuda.mem_get_info(run_on.device)[0])
+    cuda = run_on.device.type == "cuda"
+    free = torch.cuda.mem_get_info(run_on.device)[0] if cuda else free_memory()
+    limit = min(free - PROCESS, recipe.memory or free)
     if run_on.processes > 1:  # each has its gradients, and a row in which the main one sees them
         weights = sum(weight.numel() for weight in network.parameters())
-        limit -= run_on.processes * (2 * 4 * weights + MEMBER)
+        limit -= run_on.processes * (2 * 4 * weights + PROCESS)
     size, batch = recipe.size or 0, recipe.batch or 1
     shape, dtype = (network.channels, size, size), DTYPES[run_on.precision]
     run_on.place(network)

@@ -131,8 +131,8 @@ def complete(
     network.check((1, network.channels, least, least))
     if start is not None:
         adopt(network, start, classes)
-    run_on = fitted(execution(recipe), network, recipe)
     train_split, validation = selection_split(dataset, recipe)
+    run_on = fitted(execution(recipe), network, recipe)  # in the memory that images leave
     normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     if normed and min(recipe.batch or 1, len(train_split)) == 1 and size <= network.stride:
         raise Refused(

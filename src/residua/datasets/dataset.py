@@ -26,6 +26,7 @@ from torch import Tensor
 
 from residua import images
 from residua.errors import BadData, Refused
+from residua.resources import require
 from residua.words import listed
 
 Pixels = NDArray[np.uint8]  # (h, w, 3), RGB
@@ -210,6 +211,11 @@ def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     A file is known by its name and an image in memory by its pixels. Each class of n images gives
     the nearest whole number to `fraction` * n, at least 1 and at most n - 1. Adding an image
     moves at most one other, of its own class. Equal images stay together.
+
+    Raises:
+        Refused: the fraction is none.
+        BadData: a class has a single image.
+        OutOfResources: there is no memory for a copy of the images.
     """
     if not 0 < fraction < 1:
         raise Refused(f"cannot hold out {fraction} of the images", fix="choose between 0 and 1")
@@ -223,6 +229,9 @@ def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
             where=listed(single),
             fix="add images to these classes or remove the classes",
         )
+    if isinstance(split.images, Tensor):
+        what = "to hold images out, all are copied, which takes"
+        require(split.images.nbytes, what, "add --validation 0")
     keys = _keys(split, seed)
     held: list[int] = []
     for members in by_class.values():

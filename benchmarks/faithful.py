@@ -18,8 +18,9 @@ from typing import Any
 
 from record import record
 
-from residua import api, datasets, execution
+from residua import api, datasets
 from residua.datasets.dataset import Dataset
+from residua.resources import cores
 from residua.seeds import greater, mean
 from residua.sweeps import Cell, sweep
 
@@ -49,7 +50,7 @@ def main() -> None:
     dataset = replace(whole, splits=whole.splits | {"train": few})
     found: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as place:
-        for way, settings, workers in (("fast", {}, 1), ("plain", PLAIN, execution.cores())):
+        for way, settings, workers in (("fast", {}, 1), ("plain", PLAIN, cores())):
             cells = [Cell({"way": way, "seed": seed}) for seed in range(options.seeds)]
             train = partial(trained, dataset, options.epochs, settings)
             measured = sweep(cells, train, Path(place, way), workers)

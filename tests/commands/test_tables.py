@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_features_as_parquet(trained: Path, residua: Call, pictures: list[str]) 
     assert about["network"] == "resnet8-cifar"
     assert about["layer"] == "features.stage3"
     assert about["preprocessing"] == weights.preprocessing.to_dict()
-    assert about["versions"]["torch"] == torch.__version__
+    assert about["versions"]["torch"] == version("torch")
 
 
 def test_features_as_npz(trained: Path, residua: Call, pictures: list[str]) -> None:

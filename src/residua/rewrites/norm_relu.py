@@ -130,7 +130,9 @@ def again(stats: Tensor, x: Tensor, relu: bool = True) -> Tensor:
     functions = native(x, stats)
     if functions is None:
         _, _, scale, shift = stats
-        y = F.batch_norm(x, torch.zeros_like(scale), torch.ones_like(scale), scale, shift, eps=0.0)
+        mean, variance = torch.zeros_like(scale), torch.ones_like(scale)
+        # Torch 2.11's functional form refuses an epsilon of zero.
+        y = torch.batch_norm(x, scale, shift, mean, variance, False, 0.0, 0.0, False)
         return y.relu_() if relu else y
     y = torch.empty_like(x)
     functions.again(*shape(x), relu, x.data_ptr(), None, y.data_ptr(), stats.data_ptr())

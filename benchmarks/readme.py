@@ -167,10 +167,12 @@ def deep(rows: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 def to_accuracy(name: str, found: dict[str, Any]) -> tuple[str, str, str]:
     """One network's trainings of a fixed time."""
     single, mirrored = found["error"], found["mirrored_error"]
+    epochs = [run["epochs"] for run in found["runs"]]
+    passes = f"{min(epochs)} to {max(epochs)} epochs"  # as many as the machine had time for
     return (
         f"CIFAR-10 in {found['time']}, {found['network']}, recipe {found['recipe']}: test error; "
         "with the mirror image",
-        f"{percent(single['mean'])}; {percent(mirrored['mean'])}, {len(found['runs'])} seeds",
+        f"{percent(single['mean'])}; {percent(mirrored['mean'])}; {len(epochs)} seeds, {passes}",
         name,
     )
 

@@ -69,7 +69,9 @@ def studies() -> Iterator[tuple[str, str, str]]:
     """The verdict of each study that was run."""
     for path in sorted(RESULTS.glob("study-*.json")):
         found = measured(path.stem)
-        asked = f"Study {found['study']}, {found['data']['name']}, {found['budget']['name']}"
+        whole = next((row for row in found["rows"] if row.get("lesion") == "whole"), {})
+        subject = ", ".join(filter(None, (whole.get("network"), found["data"]["name"])))
+        asked = f"Study {found['study']}, {subject}, {found['budget']['name']}"
         yield asked, found["verdict"], path.stem
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 STUDIES: dict[str, str] = {
     "construction": "does SGD keep the solution that a deeper network has by construction?",
     "data-size": "do highway networks need more images than residual ones?",
-    "degradation": "do deeper plain networks fit even the training images worse, and residual ones not?",
+    "degradation": "do deeper plain networks fit training images worse, and residual ones not?",
     "gradient-flow": "do gradients vanish or explode toward the input, with and without shortcuts?",
     "gates": "must the gates of a deep highway network begin nearly closed?",
     "lesion": "what does a trained network lose when blocks are dropped, or out of order?",

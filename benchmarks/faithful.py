@@ -24,7 +24,10 @@ from residua.resources import cores
 from residua.seeds import greater, mean
 from residua.sweeps import Cell, sweep
 
-PLAIN = {"processes": 1, "threads": 1, "fused": False, "precision": "fp32", "compile": False}
+PLAIN = {
+    "processes": 1, "threads": 1, "workers": 0, "fused": False, "precision": "fp32",
+    "compile": False,
+}  # fmt: skip
 
 
 def trained(

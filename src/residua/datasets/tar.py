@@ -19,6 +19,7 @@ from residua.resources import require
 BLOCK = 512
 LIMIT = 600_000_000  # bytes in all; three times the largest CIFAR archive
 MEMBER_LIMIT = 200_000_000  # bytes of one member; CIFAR-100 has one of 155 MB
+LARGE = 1_000_000  # bytes of a member
 PADDING = 1_000_000  # bytes after the end mark; tar writes some ten thousand
 MEMBERS = 100_000
 NAME_LIMIT = 65_536  # bytes of a pax or GNU extension header
@@ -98,7 +99,8 @@ class _Archive:
     def data(self, size: int) -> bytes:
         if size > MEMBER_LIMIT:
             raise self.bad(f"a member of {size:,} bytes")
-        require(size, f"{self.path.name} is read into memory; a member of it takes", FREE)
+        if size > LARGE:  # looking at what is free takes longer than a small member does
+            require(size, f"{self.path.name} is read into memory; a member of it takes", FREE)
         data = self.read(size)
         self.read(-size % BLOCK)
         return data

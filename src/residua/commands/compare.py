@@ -89,7 +89,7 @@ def comparable(arguments: Sequence[str], protocol: str, terminal: Terminal) -> l
     """The runs that have been tested, each once; what else lies among them, as in runs/*, is told.
 
     Raises:
-        Refused: there is no such folder.
+        Refused: there is no such folder, or none of several holds a run with this evaluation.
         BadData: the only folder is no run.
     """
     found, others = [], []

@@ -5,24 +5,28 @@
 
 The second is the recipe for photographs, on small pictures enlarged: what helps may be others on
 real photographs. Every training is judged by its last weights on a fifth of the training images
-that it has not seen; the test images are left alone. Trainings that
-results/ablation-<network>.json has are not repeated.
+that it has not seen; the test images are left alone. Trainings have a core each; a command that is
+killed goes on where it was.
 """
 
 import argparse
 import json
 import statistics
-import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from record import RESULTS, record
+from record import record
 
 from residua import api, datasets
 from residua.datasets.dataset import Dataset, Split
+from residua.resources import cores
+from residua.runs import DONE
+from residua.sweeps import Cell, sweep
 
 FAIR = {"validation": 0.0, "select": "last"}
+ALONE = {"processes": 1, "threads": 1, "workers": 0}
 SGD = {"optimizer": "sgd", "nesterov": True, "momentum": 0.9}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "fast": ("fast", {}),
@@ -59,13 +63,18 @@ def main() -> None:
     whole = datasets.load(options.data)
     dataset = replace(whole, splits=parted(whole.splits["train"], options.images))
     name = f"ablation-{options.network}" + (f"-{options.size}" if options.size else "")
-    trainings = known(name)
-    for seed in options.seeds:
-        for variant in options.only:
-            asked = {"variant": variant, "seed": seed, "epochs": options.epochs}
-            if not any(asked.items() <= training.items() for training in trainings):
-                trainings.append(asked | trained(dataset, options.network, asked, options.size))
-                record(name, {"trainings": trainings, "summary": summary(trainings)})
+    asked = {"epochs": options.epochs, "images": len(dataset.splits["train"])}
+    cells = [
+        Cell({"variant": variant, "seed": seed, **asked})
+        for seed in options.seeds
+        for variant in options.only
+    ]
+    train = partial(trained, dataset, options.network, options.size)
+    rows = []
+    for measured in sweep(cells, train, Path("runs", name), cores()):
+        rows.append(measured.row)
+        print(json.dumps(measured.row), flush=True)
+    record(name, {"trainings": rows, "summary": summary(rows)})
 
 
 def parted(images: Split, most: int | None) -> dict[str, Split]:
@@ -77,44 +86,35 @@ def parted(images: Split, most: int | None) -> dict[str, Split]:
     }
 
 
-def known(name: str) -> list[dict[str, Any]]:
-    """The trainings that were already measured."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text())["measured"]["trainings"] if path.exists() else []
-
-
 def trained(
-    dataset: Dataset, network: str, asked: dict[str, Any], size: int | None
+    dataset: Dataset, network: str, size: int | None, cell: Cell, folder: Path
 ) -> dict[str, Any]:
-    """Train one variant; its accuracy on the test images, and its speed."""
-    recipe, changes = VARIANTS[asked["variant"]]
-    settings: dict[str, Any] = {"network": "{}"} | FAIR | changes
+    """Train one variant on one core; its accuracy on the images held out, and its time."""
+    recipe, changes = VARIANTS[cell.values["variant"]]
+    settings: dict[str, Any] = {"network": "{}"} | FAIR | ALONE | changes
     settings |= {"network": settings["network"].format(network)}
-    settings |= {key: asked[key] for key in ("seed", "epochs")}
-    with tempfile.TemporaryDirectory() as place:
-        run = api.train(dataset, recipe=recipe, runs=Path(place), size=size, **settings)
-        single, mirrored = (run.evaluate(dataset, kind).error for kind in ("single", "mirrored"))
-        seconds = [row["seconds"] for row in run.metrics if row["split"] == "train"][-1]
-    return {
-        "changes": changes,
-        "single": round(1 - single, 4),
-        "mirrored": round(1 - mirrored, 4),
-        "seconds": round(seconds, 1),
+    settings |= {key: cell.values[key] for key in ("seed", "epochs")}
+    run = api.train(dataset, recipe=recipe, runs=folder, size=size, **settings)
+    accuracy = {
+        protocol: round(1 - run.evaluate(dataset, protocol).error, 4)
+        for protocol in ("single", "mirrored")
     }
+    seconds = [row["seconds"] for row in run.metrics if row["split"] == "train"][-1]
+    return {"changes": changes, **accuracy, "seconds": round(seconds, 1)}
 
 
-def summary(trainings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The mean over seeds of each variant and length."""
-    kinds = dict.fromkeys((each["variant"], each["epochs"]) for each in trainings)
-    rows = []
-    for variant, epochs in kinds:
-        like = [t for t in trainings if (t["variant"], t["epochs"]) == (variant, epochs)]
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The mean of each variant over the seeds from which it did not diverge, the best first."""
+    found = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        like = [row for row in rows if row["variant"] == variant and row["status"] == DONE]
         means = {
-            key: round(statistics.mean(each[key] for each in like), 4)
+            key: round(statistics.mean(row[key] for row in like), 4)
             for key in ("single", "mirrored", "seconds")
+            if like
         }
-        rows.append({"variant": variant, "epochs": epochs, "seeds": len(like), **means})
-    return rows
+        found.append({"variant": variant, "seeds": len(like), **means})
+    return sorted(found, key=lambda row: -row.get("mirrored", 0.0))
 
 
 if __name__ == "__main__":

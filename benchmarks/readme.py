@@ -55,6 +55,8 @@ def speed() -> Iterator[tuple[str, str, str]]:
             f"{ways}; difference {spread(worse)} points, {len(fair['rows']['fast'])} seeds",
             "faithful",
         )
+    for path in sorted(RESULTS.glob("ablation-*.json")):
+        yield ablated(path.stem, measured(path.stem))
     for path in sorted(RESULTS.glob("time-*.json")):
         yield to_accuracy(path.stem, measured(path.stem))
     if shipped := measured("pretrained"):
@@ -164,6 +166,23 @@ def deep(rows: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     ]
     if told:
         yield "ResNet-1202, batch 128", "; ".join(told), "memory"
+
+
+def ablated(name: str, found: dict[str, Any]) -> tuple[str, str, str]:
+    """What a recipe reaches on images held out, and what it gains or loses by each change."""
+    rows, first = {row["variant"]: row for row in found["summary"]}, found["trainings"][0]
+    whole = rows.pop("fast")
+    told = [
+        f"{variant} {100 * (row['mirrored'] - whole['mirrored']):+.1f} points "
+        f"({row['seconds'] / whole['seconds']:.2f} times the time)"
+        for variant, row in rows.items()
+    ]
+    return (
+        f"Recipe fast, {first['epochs']:g} passes over {first['images']:,} images, "
+        f"{name.removeprefix('ablation-')}: held-out accuracy; by a change",
+        f"{percent(whole['mirrored'])}, {whole['seeds']} seeds; {'; '.join(told)}",
+        name,
+    )
 
 
 def to_accuracy(name: str, found: dict[str, Any]) -> tuple[str, str, str]:

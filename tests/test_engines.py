@@ -115,6 +115,15 @@ def test_a_trained_network_answers_alike(
     assert predictor.scores(digits).sum(1) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["torch", "folded"])
+def test_a_step_grows_with_the_threads_that_have_caches(finished: api.Run, engine: str) -> None:
+    """Four photographs for each; what is larger falls out of its caches."""
+    for threads in (1, 3):
+        run_on = execution(Recipe(device="cpu", precision="fp32", threads=threads))
+        predictor = Predictor(finished.weights(), run_on, choice=Choice(engine, "fp32", 90))
+        assert predictor.most == threads * 4 * 224 * 224
+
+
 class Published(NamedTuple):
     """A network that others trained, and what it says of test images."""
 

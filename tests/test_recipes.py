@@ -211,3 +211,6 @@ def test_muon_takes_larger_batches_where_there_are_images_enough() -> None:
     many = FACTS._replace(size=32, images=50_000)
     assert (automatic(fast, many)[0].batch, automatic(Recipe(), many)[0].batch) == (512, 128)
     assert automatic(fast, many._replace(images=1_400))[0].batch == 64
+    photographs = FACTS._replace(size=224, images=50_000)
+    found = [automatic(recipe, photographs)[0].batch for recipe in (fast, Recipe())]
+    assert found == [128, 32]

@@ -21,12 +21,12 @@ from record import record
 
 from residua import api, datasets
 from residua.datasets.dataset import Dataset, Split
+from residua.evaluate import read_numbers
 from residua.resources import cores
 from residua.runs import DONE
-from residua.sweeps import Cell, sweep
+from residua.sweeps import ALONE, Cell, sweep
 
 FAIR = {"validation": 0.0, "select": "last"}
-ALONE = {"processes": 1, "threads": 1, "workers": 0}
 SGD = {"optimizer": "sgd", "nesterov": True, "momentum": 0.9}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "fast": ("fast", {}),
@@ -95,12 +95,15 @@ def trained(
     settings |= {"network": settings["network"].format(network)}
     settings |= {key: cell.values[key] for key in ("seed", "epochs")}
     run = api.train(dataset, recipe=recipe, runs=folder, size=size, **settings)
-    accuracy = {
-        protocol: round(1 - run.evaluate(dataset, protocol).error, 4)
-        for protocol in ("single", "mirrored")
-    }
+    single = read_numbers(run.directory.evaluations / "single.json")["error"]  # as it ended
+    mirrored = run.evaluate(dataset, "mirrored").error
     seconds = [row["seconds"] for row in run.metrics if row["split"] == "train"][-1]
-    return {"changes": changes, **accuracy, "seconds": round(seconds, 1)}
+    return {
+        "changes": changes,
+        "single": round(1 - single, 4),
+        "mirrored": round(1 - mirrored, 4),
+        "seconds": round(seconds, 1),
+    }
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

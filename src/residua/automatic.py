@@ -91,7 +91,7 @@ def small_images(recipe: Recipe, facts: Facts, size: int) -> dict[str, tuple[Any
 
 def photographs(recipe: Recipe, facts: Facts, size: int) -> dict[str, tuple[Any, str]]:
     """Choices for larger images."""
-    # A step of Muon takes as long as one of ResNet-18 over 32 images, whatever the batch.
+    # Muon's products take as long for a small batch as for a large one.
     usual = 128 if facts.cuda or recipe.optimizer == "muon" else 32
     return {
         "network": ("resnet50" if facts.cuda else "resnet18", f"for images of {size} pixels"),

@@ -32,7 +32,7 @@ from residua.question import Budget, Study, Subject, Verdict
 from residua.recipes import Recipe
 from residua.resources import cores
 from residua.runs import DONE, STUDY, RunDirectory
-from residua.sweeps import Measured, Row, sweep
+from residua.sweeps import ALONE, Measured, Row, sweep
 from residua.workflow import differences, now, status_after
 
 FULL = "full"  # the budget of those who have the time that the papers took
@@ -43,10 +43,8 @@ RECIPE = Recipe(
     schedule="step",
     validation=0.0,
     select="last",
-    processes=1,
-    threads=1,
-    workers=0,
     in_memory=True,
+    **ALONE,
 )  # He et al. 2016a, section 4.2, in torch's form of momentum
 
 

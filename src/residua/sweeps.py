@@ -33,6 +33,8 @@ from residua.resources import own_cores
 from residua.runs import DONE
 
 Row = dict[str, Any]
+# The settings of a training that has one core to itself.
+ALONE: dict[str, Any] = {"processes": 1, "threads": 1, "workers": 0}
 DIE_WITH_PARENT = 1  # prctl.h: PR_SET_PDEATHSIG
 
 

@@ -9,15 +9,13 @@ from residua.rewrites.packed import pack, possible
 
 def folded_view(job: Job) -> Ready:
     """Norms in the convolutions and, on a processor, sums and ReLUs too."""
-    view = placed(job)
+    view, pixels = placed(job), step_pixels(job)
     if job.execution.device.type != "cpu":
         return Ready(view)
-    notes: tuple[str, ...] = ()
-    if possible():
-        view = pack(view)
-    else:
-        notes = ("this torch lacks oneDNN: sums and ReLUs take a pass each",)
-    return Ready(view, pixels=step_pixels(job), notes=notes)
+    if not possible():
+        note = "this torch lacks oneDNN: sums and ReLUs take a pass each"
+        return Ready(view, pixels=pixels, notes=(note,))
+    return Ready(pack(view), pixels=pixels)
 
 
 def placed(job: Job) -> Network:
